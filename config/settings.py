@@ -1,0 +1,102 @@
+"""Every setting of the product, in one typed tree.
+
+Order of precedence, weakest first: built-in default, profile (TOML), environment `VISAVIS_*`
+(`VISAVIS_KIOSK__PORT=8090`), command line. Paths in a profile are relative to the profile's folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+
+class Section(BaseModel):
+    """A group of settings; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class AvatarSettings(Section):
+    portrait: str = Field("default", description="'default', a prepared identity's name or file, or an image file")
+    size: Literal[256, 512, 768] = Field(512, description="width and height of the video in pixels")
+    seed: int = Field(0, ge=0, description="seed of blinks, gaze and head motion")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where torch runs")
+    models_dir: Path | None = Field(None, description="folder that already holds the portrait-analysis model files")
+    cache_dir: Path | None = Field(None, description="cache for model files and identities; default ~/.cache/visavis")
+
+
+class DialogueSettings(Section):
+    backend: str = Field("knowledge", description="knowledge, openai, websocket, or an installed plug-in's name")
+    knowledge_dir: Path | None = Field(None, description="folder of Markdown / FAQ files that the answers come from")
+    base_url: str | None = Field(None, description="OpenAI-compatible endpoint, or ws:// address of your own bot")
+    api_key: SecretStr | None = Field(None, description="key of the OpenAI-compatible endpoint or of the bot")
+    model: str = Field("gpt-4o-mini", description="model name sent to the OpenAI-compatible endpoint")
+    system_prompt: str = Field(
+        "You are a friendly assistant who speaks aloud. Answer in one to three short sentences, without lists or markup.",
+        description="instructions for the language model",
+    )
+    temperature: float = Field(0.4, ge=0, le=2)
+    max_tokens: int = Field(300, ge=1, le=4096)
+    first_token_timeout_s: float = Field(8.0, gt=0, le=120, description="give up when no text has come by then")
+    total_timeout_s: float = Field(60.0, gt=0, le=600)
+    retries: int = Field(2, ge=0, le=5)
+    max_history: int = Field(20, ge=2, le=200, description="messages sent to the backend")
+    fallback_text: str = Field(
+        "I am sorry, I cannot reach my knowledge right now. Please try again in a moment.",
+        description="spoken when the backend is down",
+    )
+
+
+class SpeechSettings(Section):
+    stt: Literal["auto", "faster-whisper", "pocketsphinx"] = Field("auto", description="recogniser")
+    stt_model: str | None = Field(None, description="faster-whisper model: a local folder or a cached name")
+    tts: Literal["auto", "flite", "espeak", "coqui"] = Field("auto", description="synthesiser")
+    voice: str | None = Field(None, description="the synthesiser's voice (flite: slt, rms, awb, kal16; espeak: en-us, ...)")
+    tts_model: str | None = Field(None, description="coqui model: a local folder or a cached name")
+    rate: float = Field(1.0, ge=0.5, le=2.0, description="speaking rate")
+    end_of_turn_min_s: float = Field(0.3, ge=0.1, le=5, description="shortest silence that ends a turn")
+    end_of_turn_max_s: float = Field(1.5, ge=0.2, le=10, description="longest wait when the turn sounds unfinished")
+    barge_in: bool = Field(True, description="the visitor may interrupt by voice")
+    barge_in_min_s: float = Field(0.25, ge=0.05, le=2, description="speech shorter than this does not interrupt")
+
+
+class SessionSettings(Section):
+    title: str = Field("visavis", description="shown on the page")
+    language: str = Field("en", description="language of page and speech")
+    greeting: str = Field("Hello! How can I help you?", description="spoken at the start; empty for none")
+    disclosure: str = Field(
+        "You are talking with an AI assistant. The face is AI-generated.", description="shown on the page at all times"
+    )
+    signage: str = Field("", description="where the operator's notice on site can be read")
+    idle_reset_s: float = Field(120.0, ge=5, le=3600, description="forget the visitor after this much silence")
+    max_session_s: float = Field(3600.0, ge=30, description="end a session after this long")
+    debug: bool = Field(False, description="show the latency panel on the page")
+
+
+class KioskSettings(Section):
+    host: str = Field("127.0.0.1", description="address to listen on; loopback unless you mean otherwise")
+    port: int = Field(8080, ge=0, le=65535, description="0 picks a free one")
+    allowed_origins: list[str] = Field(default_factory=list, description="further page origins that may connect")
+    jpeg_quality: int = Field(82, ge=30, le=95)
+
+
+class RoomSettings(Section):
+    url: str = Field("ws://127.0.0.1:7880", description="LiveKit server")
+    api_key: SecretStr = Field(SecretStr("devkey"), description="LiveKit API key")
+    api_secret: SecretStr = Field(SecretStr("secret"), description="LiveKit API secret")
+    agent_name: str = Field("visavis", description="name for explicit dispatch")
+    port: int = Field(8081, ge=0, le=65535, description="port of the page and token endpoint")
+
+
+class Settings(Section):
+    """The whole tree."""
+
+    profile: str = Field("kiosk", description="kiosk, customer-service, tutor, or a TOML file")
+    avatar: AvatarSettings = Field(default_factory=AvatarSettings)
+    dialogue: DialogueSettings = Field(default_factory=DialogueSettings)
+    speech: SpeechSettings = Field(default_factory=SpeechSettings)
+    session: SessionSettings = Field(default_factory=SessionSettings)
+    kiosk: KioskSettings = Field(default_factory=KioskSettings)
+    room: RoomSettings = Field(default_factory=RoomSettings)
