@@ -53,7 +53,9 @@ class SpeechSettings(Section):
     stt: Literal["auto", "faster-whisper", "pocketsphinx"] = Field("auto", description="recogniser")
     stt_model: str | None = Field(None, description="faster-whisper model: a local folder or a cached name")
     tts: Literal["auto", "flite", "espeak", "coqui"] = Field("auto", description="synthesiser")
-    voice: str | None = Field(None, description="the synthesiser's voice (flite: slt, rms, awb, kal16; espeak: en-us, ...)")
+    voice: str | None = Field(
+        None, description="the synthesiser's voice (flite: slt, rms, awb, kal16; espeak: en-us, ...)"
+    )
     tts_model: str | None = Field(None, description="coqui model: a local folder or a cached name")
     rate: float = Field(1.0, ge=0.5, le=2.0, description="speaking rate")
     end_of_turn_min_s: float = Field(0.3, ge=0.1, le=5, description="shortest silence that ends a turn")
