@@ -34,7 +34,8 @@ class DialogueSettings(Section):
     api_key: SecretStr | None = Field(None, description="key of the OpenAI-compatible endpoint or of the bot")
     model: str = Field("gpt-4o-mini", description="model name sent to the OpenAI-compatible endpoint")
     system_prompt: str = Field(
-        "You are a friendly assistant who speaks aloud. Answer in one to three short sentences, without lists or markup.",
+        "You are a friendly assistant who speaks aloud. Answer in one to three short sentences, "
+        "without lists or markup.",
         description="instructions for the language model",
     )
     temperature: float = Field(0.4, ge=0, le=2)

@@ -26,7 +26,12 @@ MIN_COVERAGE = 0.5
 MAX_SESSIONS = 1000
 
 _STOPWORDS = frozenset(
-    ["a", "an", "and", "are", "as", "at", "be", "been", "but", "by", "can", "could", "did", "do", "does", "for", "from", "had", "has", "have", "hello", "hey", "hi", "how", "i", "if", "in", "is", "it", "its", "may", "me", "my", "of", "on", "or", "our", "please", "say", "shall", "should", "so", "tell", "that", "the", "their", "them", "then", "there", "these", "they", "this", "to", "us", "was", "we", "were", "what", "what's", "when", "where", "which", "who", "why", "will", "with", "would", "you", "your", "about", "much", "many", "long", "any", "some", "get", "know", "like", "want", "need", "im", "am", "just", "also", "thanks", "thank", "ok", "okay", "um", "uh", "er"]
+    """
+    a an and are as at be been but by can could did do does for from had has have hello hey hi how i if
+    in is it its may me my of on or our please say shall should so tell that the their them then there
+    these they this to us was we were what what's when where which who why will with would you your
+    about much many long any some get know like want need im am just also thanks thank ok okay um uh er
+    """.split()  # noqa: SIM905 (a list of words reads better as text)
 )
 _GREETING = re.compile(r"^(hi|hello|hey|good (morning|afternoon|evening|day)|greetings)( there| everyone)?$")
 _GOODBYE = re.compile(
@@ -157,11 +162,19 @@ class Knowledge:
         # Among passages that BM25 likes about equally, the one whose question has the same words wins.
         for i, asked in enumerate(self._asked):
             if scores[i] > 0:
-                scores[i] *= 1 + 3 * max((len(terms & q) / len(terms | q) for q in asked if q), default=0.0)
+                scores[i] *= 1 + 3 * max((self._overlap(terms, q) for q in asked if q), default=0.0)
         best = int(scores.argmax())
         total = sum(self._idf.get(term, self._unknown_idf) for term in terms)
         found = sum(self._idf[term] for term in known if term in self._terms[best])
         return self._passages[best], found / total
+
+    def _overlap(self, a: frozenset[str], b: frozenset[str]) -> float:
+        """Jaccard similarity of two sets of terms, weighted by idf, 0..1."""
+
+        def weight(terms: frozenset[str]) -> float:
+            return sum(self._idf.get(term, self._unknown_idf) for term in terms)
+
+        return weight(a & b) / weight(a | b)
 
     def _name_days(self, question: str) -> str:
         today = self._today().weekday()
@@ -174,7 +187,7 @@ class Knowledge:
         return sources[0] if len(sources) == 1 else ", ".join(sources[:-1]) + " or " + sources[-1]
 
     def _tokens(self, text: str) -> list[str]:
-        words = re.findall(r"[a-z0-9]+(?:'[a-z]+)?", text.lower())
+        words = re.findall(r"[a-z0-9]+(?:'[a-z]+)?", text.lower().replace("what time", "when"))
         return [self._stem(word.removesuffix("'s")) for word in words if word not in _STOPWORDS]
 
     def _content(self, text: str) -> frozenset[str]:
