@@ -173,7 +173,7 @@ def _resolve_path(key: str, value: Any, folder: Path) -> Any:
     annotation = _field(key)
     is_path = annotation is Path or Path in get_args(annotation)
     if is_path and isinstance(value, str):
-        return folder / Path(value).expanduser()
+        return (folder / Path(value).expanduser()).resolve()
     if key == "avatar.portrait" and isinstance(value, str) and ("/" in value or "\\" in value):
         return str(folder / Path(value).expanduser())
     return value

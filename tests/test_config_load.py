@@ -72,7 +72,7 @@ def test_paths_in_a_profile_are_relative_to_it(tmp_path: Path) -> None:
     profile = tmp_path / "p.toml"
     profile.write_text('[dialogue]\nknowledge_dir = "facts"\n[avatar]\nportrait = "./me.png"\n')
     settings = load(str(profile), environ={}).settings
-    assert settings.dialogue.knowledge_dir == tmp_path / "facts"
+    assert settings.dialogue.knowledge_dir == (tmp_path / "facts").resolve()
     assert Path(settings.avatar.portrait) == tmp_path / "me.png"
 
 
