@@ -1,0 +1,117 @@
+"""Decoder: milliseconds per 512x512 frame on one core, per stage, and frames per second on two."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from config import Settings
+
+SIZE = 512
+
+
+def speaking_motion(frames: int, seed: int = 0) -> NDArray[np.float32]:
+    """A face that speaks, blinks and turns: what a conversation asks of the decoder. float32 [frames, 52]."""
+    from avatar.audio.phones import TimedPhone
+    from avatar.clock import FRAME_SAMPLES, STREAM_RATE
+    from avatar.motion.stream import MotionStream
+
+    motion = MotionStream(seed=seed)
+    words = [
+        "HH",
+        "EH",
+        "L",
+        "OW",
+        "sil",
+        "W",
+        "EH",
+        "L",
+        "K",
+        "AH",
+        "M",
+        "T",
+        "UW",
+        "DH",
+        "AH",
+        "M",
+        "Y",
+        "UW",
+        "Z",
+        "IY",
+        "AH",
+        "M",
+        "sil",
+        "B",
+        "AA",
+        "B",
+        "M",
+        "EY",
+        "P",
+        "AA",
+        "P",
+        "sil",
+    ]
+    seconds = frames * FRAME_SAMPLES / STREAM_RATE
+    step = 0.09
+    phones = [TimedPhone(words[i % len(words)], i * step, (i + 1) * step) for i in range(int(seconds / step) + 1)]
+    tone_S = (3000 * np.sin(np.arange(frames * FRAME_SAMPLES) * 2 * np.pi * 160 / STREAM_RATE)).astype(np.int16)
+    motion.push_audio(tone_S, phones)
+    motion.end_segment()
+    return np.stack([motion.next_motion() for _ in range(frames)])
+
+
+def bench_decoder(settings: Settings, quick: bool, console: Console) -> dict[str, float | int | str | None]:
+    """Figures of the decoder; the one-core figure is measured in a process pinned to one core."""
+    frames = 75 if quick else 250
+    context = multiprocessing.get_context("spawn")
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    jobs = [(settings.avatar.portrait, settings.avatar.model_dump_json(), frames, core) for core in cores]
+    with context.Pool(1) as pool:
+        one = pool.apply(_measure, jobs[0])
+    with context.Pool(len(jobs)) as pool:
+        both = pool.starmap(_measure, jobs)
+    figures: dict[str, float | int | str | None] = {
+        "decoder_cpu_ms_per_frame_512": round(one["total"], 3),
+        "decoder_cpu_fps_512_2cores": round(sum(1000 / m["total"] for m in both), 1) if len(both) == 2 else None,
+        "decoder_gpu_frames_per_s_512": None,
+        "decoder_cpu_ms_p95_512": round(one["p95"], 3),
+    }
+    for stage, milliseconds in one.items():
+        if stage not in ("total", "p95"):
+            figures[f"decoder_cpu_stage_{stage}_ms"] = round(milliseconds, 3)
+    return figures
+
+
+def _measure(portrait: str, avatar_json: str, frames: int, core: int) -> dict[str, float]:
+    os.sched_setaffinity(0, {core})
+    import cv2
+    import torch
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    from avatar.identity import load_identity
+    from avatar.render.decoder import Decoder
+
+    from config.settings import AvatarSettings
+
+    decoder = Decoder(load_identity(portrait, AvatarSettings.model_validate_json(avatar_json)), size=SIZE)
+    decoder.warm_up()
+    motion_TD = speaking_motion(frames)
+    image = np.empty((SIZE, SIZE, 3), np.uint8)
+    for motion_D in motion_TD[:10]:
+        decoder.render(motion_D, out=image)
+    stages: dict[str, float] = {}
+    times = []
+    for motion_D in motion_TD:
+        start = time.perf_counter()
+        decoder.render(motion_D, out=image)
+        times.append((time.perf_counter() - start) * 1000)
+        for stage, milliseconds in decoder.timings.items():
+            stages[stage] = stages.get(stage, 0.0) + milliseconds
+    figures = {stage: total / frames for stage, total in stages.items() if stage != "total"}
+    return {"total": float(np.mean(times)), "p95": float(np.percentile(times, 95)), **figures}
