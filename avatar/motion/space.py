@@ -49,15 +49,11 @@ GAZE: Final = slice(INDEX["gazeAzimuth"], INDEX["gazeElevation"] + 1)
 
 _DEG = np.pi / 180.0
 LOW_D: Final[NDArray[np.float32]] = np.array(
-    [0.0] * EXPRESSION_DIM
-    + [-15 * _DEG, -10 * _DEG, -10 * _DEG, -0.25, -0.25, -0.25]
-    + [-20 * _DEG, -12 * _DEG],
+    [0.0] * EXPRESSION_DIM + [-15 * _DEG, -10 * _DEG, -10 * _DEG, -0.25, -0.25, -0.25] + [-20 * _DEG, -12 * _DEG],
     dtype=np.float32,
 )
 HIGH_D: Final[NDArray[np.float32]] = np.array(
-    [1.0] * EXPRESSION_DIM
-    + [15 * _DEG, 10 * _DEG, 10 * _DEG, 0.25, 0.25, 0.25]
-    + [20 * _DEG, 12 * _DEG],
+    [1.0] * EXPRESSION_DIM + [15 * _DEG, 10 * _DEG, 10 * _DEG, 0.25, 0.25, 0.25] + [20 * _DEG, 12 * _DEG],
     dtype=np.float32,
 )
 HIGH_D[INDEX["jawOpen"]] = 0.6
