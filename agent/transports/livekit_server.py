@@ -72,7 +72,9 @@ class LocalLiveKit:
             "port": port,
             "bind_addresses": ["127.0.0.1"],
             "rtc": {
-                "tcp_port": free_port(),
+                "tcp_port": 0,  # its listener cannot be bound to one address; loopback UDP is enough
+                "interfaces": {"includes": ["lo"]},
+                "ips": {"includes": ["127.0.0.1/32"]},
                 "udp_port": free_port(socket.SOCK_DGRAM),
                 "use_external_ip": False,
                 "node_ip": "127.0.0.1",
