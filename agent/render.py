@@ -98,7 +98,7 @@ def render_clip(
                         stream.end_segment()
                 frame = stream.next_frame()
                 assert frame.image is not None, "frames are rendered here"
-                writer.write(frame.image, frame.pcm_960)
+                writer.write(frame.image, frame.pcm)
                 frames += 1
                 for stage, milliseconds in decoder.timings.items():
                     stages_ms[stage] = stages_ms.get(stage, 0.0) + milliseconds
