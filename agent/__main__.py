@@ -1,0 +1,5 @@
+"""`python -m agent` is `visavis`."""
+
+from agent.cli import main
+
+main()
