@@ -175,10 +175,13 @@ class AvatarStream:
         self._epoch += 1
         return self._epoch
 
-    def next_frame(self, render: bool = True) -> AVFrame:
-        """The next 40 ms; always a pair, silence and idle motion when nothing is to be said."""
+    def next_frame(self, render: bool = True, *, hold: bool = False) -> AVFrame:
+        """The next 40 ms; always a pair, silence and idle motion when nothing is to be said.
+
+        hold: queued speech waits (someone may be interrupting); silence and idle motion meanwhile.
+        """
         segment = self._segments[0] if self._segments else None
-        speech = segment is not None and segment.queued > 0 and self._may_speak(segment)
+        speech = not hold and segment is not None and segment.queued > 0 and self._may_speak(segment)
         motion_D = self._motion.next_motion(hold=not speech)
         if segment is not None and speech:
             pcm_S = segment.take(FRAME_SAMPLES)
