@@ -34,6 +34,7 @@ Array = NDArray[np.float64]
 IDENTITY_MODES = 28
 ICT_FACE = 9409
 ICT_LOWER_TEETH = slice(19247, 21451)
+ICT_EYEBALLS = slice(21451, 24591)
 FLIP_Y = np.array([1.0, -1.0, 1.0])
 
 
@@ -143,7 +144,9 @@ def main() -> None:
     placed = to_kit(topology.vertices_V3)
     corners, weights = closest_on_surface(placed, kit_neutral, kit_triangles, vertex_normals(placed, triangles))
 
-    everything = np.concatenate([kit_neutral[None], kit["identity"].astype(np.float64), arkit_offsets(names, expression)])
+    everything = np.concatenate(
+        [kit_neutral[None], kit["identity"].astype(np.float64), arkit_offsets(names, expression)]
+    )
     fields = np.einsum("vk,fvkd->fvd", weights, everything[:, corners])
 
     # 2. lip lines and lid margins by arc length along the kit's own lines
@@ -186,6 +189,9 @@ def main() -> None:
             shift = moved.mean(0) - hinge - rotation.apply(teeth.mean(0) - hinge)
             jaw_K6[k] = np.r_[rotation.as_rotvec(), shift]
 
+    balls = kit_neutral[ICT_EYEBALLS] * FLIP_Y
+    eyeball_23 = np.stack([(b.max(0) + b.min(0)) / 2 for b in (balls[balls[:, 0] < 0], balls[balls[:, 0] > 0])])
+
     tensors = {
         "neutral_V3": neutral.astype(np.float32),
         "identity_AV3": modes.astype(np.float16),
@@ -193,11 +199,13 @@ def main() -> None:
         "triangles_T3": topology.triangles_T3.astype(np.int16),
         "parents_V2": topology.parents_V2.astype(np.int16),
         "jaw_K6": jaw_K6.astype(np.float32),
+        "eyeball_23": eyeball_23.astype(np.float32),
         "jaw_hinge_3": hinge.astype(np.float32),
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, args.out, metadata={"licence": "MIT AND Apache-2.0, see NOTICE.md", "units": "cm"})
     print(f"{len(neutral)} vertices, {len(triangles)} triangles, identity variance kept {kept:.3f}")
+    print(f"eyeballs {eyeball_23.round(3).tolist()}")
     print(f"jaw hinge {hinge}, jawOpen {jaw_K6[ARKIT_NAMES.index('jawOpen')]}; {args.out.stat().st_size / 1e3:.0f} kB")
 
 

@@ -34,6 +34,8 @@ class Basis:
     jaw_K6: F32
     """Rigid motion of the lower jaw at 1.0 of a channel: rotation vector about the hinge (radians), shift (cm)."""
     jaw_hinge_3: F32
+    eyeball_23: F32
+    """Centres of the eyeballs, person's right one first."""
 
 
 @cache
@@ -50,4 +52,5 @@ def load() -> Basis:
         topology=topology,
         jaw_K6=arrays["jaw_K6"],
         jaw_hinge_3=arrays["jaw_hinge_3"],
+        eyeball_23=arrays["eyeball_23"],
     )
