@@ -131,12 +131,12 @@ def render_clip(
 
 
 def _from_audio(path: Path | None) -> Source:
-    from avatar.audio.load import open_audio
+    from avatar.audio.load import load_audio
 
     assert path is not None, "checked by the command line"
-    opened = open_audio(path)
-    chunks = (Chunk(pcm_S) for pcm_S in opened.chunks)
-    return Source(chunks, opened.total_samples, warnings=opened.warnings)
+    opened = load_audio(path)
+    total = round(opened.duration_s * STREAM_RATE) if opened.duration_s is not None else None
+    return Source((Chunk(pcm_S) for pcm_S in opened), total, warnings=opened.warnings)
 
 
 def _from_text(settings: Settings, text: str) -> Source:
