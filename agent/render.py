@@ -155,12 +155,12 @@ def _from_text(settings: Settings, text: str) -> Source:
 
 def _spoken(voice: Any, text: str, cues: list[Cue]) -> Iterator[Chunk]:
     """Synthesise sentence by sentence, on demand, from synchronous code."""
-    from agent.speech.clauses import split_sentences
+    from agent.speech.clauses import split_text
 
     position = 0
     with asyncio.Runner() as runner:
         try:
-            for sentence in split_sentences(text):
+            for sentence in split_text(text):
                 chunks = runner.run(_collect(voice, sentence))
                 start = position
                 for chunk in chunks:
