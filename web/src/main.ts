@@ -4,35 +4,36 @@ import { KioskTransport } from "./transport/kiosk";
 import type { Transport } from "./transport/transport";
 import { type PageElements, pageElements } from "./ui/elements";
 
-const TOKEN_KEY = "visavis.token";
-
-/** The link's token, kept for this tab and taken out of the address bar. */
-function takeToken(parameters: URLSearchParams): string {
-  const token = parameters.get("token");
-  if (token !== null) {
-    sessionStorage.setItem(TOKEN_KEY, token);
-    parameters.delete("token");
+/** The link's secret, kept for this tab and taken out of the address bar. */
+function takeSecret(parameters: URLSearchParams, name: string): string {
+  const key = `visavis.${name}`;
+  const secret = parameters.get(name);
+  if (secret !== null) {
+    sessionStorage.setItem(key, secret);
+    parameters.delete(name);
     const query = parameters.size > 0 ? `?${parameters}` : "";
     history.replaceState(null, "", `${location.pathname}${query}`);
   }
-  return sessionStorage.getItem(TOKEN_KEY) ?? "";
+  return sessionStorage.getItem(key) ?? "";
 }
 
 async function chooseTransport(elements: PageElements): Promise<Transport> {
   const parameters = new URLSearchParams(location.search);
-  const token = takeToken(parameters);
   if (parameters.get("transport") === "room") {
     const { RoomTransport } = await import("./transport/room");
-    return new RoomTransport({
-      video: elements.video,
-      tokenUrl: new URL("token", location.href).href,
-      token,
-    });
+    const tokenUrl = new URL("token", location.href);
+    tokenUrl.search = String(new URLSearchParams({ key: takeSecret(parameters, "key") }));
+    return new RoomTransport({ video: elements.video, tokenUrl: tokenUrl.href });
   }
   const url = new URL("ws", location.href);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   url.search = "";
-  return new KioskTransport({ canvas: elements.canvas, url: url.href, token, storage: sessionStorage });
+  return new KioskTransport({
+    canvas: elements.canvas,
+    url: url.href,
+    token: takeSecret(parameters, "token"),
+    storage: sessionStorage,
+  });
 }
 
 /** The still before the first frame; without one the silhouette stays. */

@@ -1,5 +1,5 @@
 /** Audio thread: the microphone at any rate in, 40 ms packets of 16 kHz PCM16 out. */
-import { MICROPHONE_RATE } from "../transport/protocol";
+import { MICROPHONE_RATE } from "../clock";
 import { CAPTURE_NAME } from "./messages";
 import { Packetiser } from "./packets";
 import { StreamingResampler } from "./resample";

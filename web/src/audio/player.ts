@@ -1,5 +1,5 @@
 /** The loudspeaker side: audio packets in, and which sample is being heard out. */
-import { STREAM_RATE } from "../transport/protocol";
+import { STREAM_RATE } from "../clock";
 import { HeardClock, heardContextTime } from "./heard-clock";
 import { type FromPlayer, PLAYER_NAME, type ToPlayer } from "./messages";
 import playerUrl from "./player.worklet.ts?worker&url";

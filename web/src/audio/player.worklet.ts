@@ -1,5 +1,5 @@
 /** Audio thread: plays the jitter buffer and says which stream sample each context frame carries. */
-import { STREAM_RATE } from "../transport/protocol";
+import { STREAM_RATE } from "../clock";
 import { type FromPlayer, PLAYER_NAME, type ToPlayer } from "./messages";
 import { PlayoutBuffer } from "./playout";
 import { StreamingResampler } from "./resample";

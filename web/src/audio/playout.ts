@@ -6,7 +6,7 @@
  * *quiet* stretches a little slower or faster; speech is never stretched, and never skipped. An
  * underrun raises the target, calm lets it sink again.
  */
-import { STREAM_RATE } from "../transport/protocol";
+import { STREAM_RATE } from "../clock";
 
 export interface PlayoutOptions {
   /** The margin that is kept: least audio waiting when the next packet arrives. */

@@ -8,25 +8,29 @@ const ZERO_CROSSINGS = 12;
 const KAISER_BETA = 8;
 
 export class StreamingResampler {
-  readonly #step: number;
+  readonly #inputRate: number;
+  readonly #outputRate: number;
   readonly #halfWidth: number;
   readonly #kernel: Float32Array;
-  #history: Float32Array = new Float32Array(0);
-  /** Where the next output lies, in input samples from the start of the history. */
-  #cursor = 0;
+  #history: Float32Array;
+  /** Number of the history's first sample; sample 0 is the first one pushed. */
+  #historyStart: number;
+  /** Outputs given so far: output k lies at k * inputRate / outputRate, with no error adding up. */
+  #given = 0;
 
   constructor(inputRate: number, outputRate: number) {
     if (!(inputRate > 0 && outputRate > 0)) {
       throw new RangeError(`sample rates must be positive: ${inputRate}, ${outputRate}`);
     }
-    this.#step = inputRate / outputRate;
+    this.#inputRate = inputRate;
+    this.#outputRate = outputRate;
     // Cut at the lower of the two Nyquist rates; when going down the kernel widens with the step.
     const cutoff = Math.min(1, outputRate / inputRate) * 0.95;
     this.#halfWidth = Math.ceil(ZERO_CROSSINGS / cutoff);
     this.#kernel = kaiserSinc(this.#halfWidth, cutoff);
     // Silence before the first sample: output sample 0 lies exactly on input sample 0.
     this.#history = new Float32Array(this.#halfWidth);
-    this.#cursor = this.#halfWidth;
+    this.#historyStart = -this.#halfWidth;
   }
 
   /** Input samples that must follow a position before it can be computed. */
@@ -41,22 +45,29 @@ export class StreamingResampler {
     buffer.set(input, this.#history.length);
 
     const half = this.#halfWidth;
-    const count = Math.max(0, Math.ceil((buffer.length - half - this.#cursor) / this.#step));
+    const end = this.#historyStart + buffer.length - half;
+    const count = Math.max(0, Math.ceil((end * this.#outputRate) / this.#inputRate) - this.#given);
     const output = new Float32Array(count);
     for (let k = 0; k < count; k++) {
-      output[k] = this.#at(buffer, this.#cursor + k * this.#step);
+      output[k] = this.#at(buffer, this.#position(this.#given + k));
     }
-    this.#cursor += count * this.#step;
+    this.#given += count;
 
-    const keepFrom = Math.min(buffer.length, Math.max(0, Math.floor(this.#cursor) - half));
-    this.#history = buffer.slice(keepFrom);
-    this.#cursor -= keepFrom;
+    const next = Math.floor(this.#position(this.#given)) - half;
+    const drop = Math.min(buffer.length, Math.max(0, next - this.#historyStart));
+    this.#history = buffer.slice(drop);
+    this.#historyStart += drop;
     return output;
   }
 
+  /** Where output `k` lies, in input samples. */
+  #position(k: number): number {
+    return (k * this.#inputRate) / this.#outputRate;
+  }
+
   #at(buffer: Float32Array, position: number): number {
-    const centre = Math.floor(position);
-    const fraction = position - centre;
+    const fraction = position - Math.floor(position);
+    const centre = Math.floor(position) - this.#historyStart;
     const half = this.#halfWidth;
     let sum = 0;
     for (let tap = 1 - half; tap <= half; tap++) {

@@ -3,9 +3,8 @@
  * little-endian header: u8 kind, u8 flags (bit 0 speech), u16 reserved, u32 epoch, u64 sample.
  */
 import * as v from "valibot";
+import { STREAM_RATE } from "../clock";
 
-export const STREAM_RATE = 24_000;
-export const MICROPHONE_RATE = 16_000;
 export const HEADER_BYTES = 16;
 
 export const Kind = { microphone: 1, audio: 2, video: 3 } as const;

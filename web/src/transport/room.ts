@@ -41,9 +41,8 @@ const STATES: Record<string, AvatarState> = { listening: "listening", thinking: 
 
 export interface RoomOptions {
   readonly video: HTMLVideoElement;
+  /** Address of the token endpoint, with the link's key. */
   readonly tokenUrl: string;
-  /** The link's own token, sent as a bearer token; may be empty. */
-  readonly token: string;
 }
 
 export class RoomTransport implements Transport {
@@ -137,15 +136,15 @@ export class RoomTransport implements Transport {
   }
 
   async #fetchTicket(): Promise<Ticket | null> {
-    const headers = this.options.token ? { Authorization: `Bearer ${this.options.token}` } : {};
     try {
-      const response = await fetch(this.options.tokenUrl, { headers, cache: "no-store" });
+      const response = await fetch(this.options.tokenUrl, { cache: "no-store" });
       if (response.status === 409) {
         this.events.emit("connection", { kind: "busy", message: "", hint: null });
         return null;
       }
       if (response.status >= 400 && response.status < 500) {
-        this.events.emit("connection", { kind: "refused", code: String(response.status), message: "", hint: null });
+        const message = await response.text();
+        this.events.emit("connection", { kind: "refused", code: String(response.status), message, hint: null });
         return null;
       }
       if (!response.ok) {

@@ -2,9 +2,8 @@
  * Video frames waiting for their sound. Bounded; the oldest frame is dropped first. Frames wait as
  * JPEG and are decoded shortly before they are due, so that memory stays small.
  */
-import { STREAM_RATE } from "../transport/protocol";
+import { FRAME_SAMPLES, STREAM_RATE } from "../clock";
 
-export const FRAME_SAMPLES = STREAM_RATE / 25;
 const DECODE_AHEAD = 6 * FRAME_SAMPLES;
 
 export interface Picture {
