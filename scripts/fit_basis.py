@@ -3,8 +3,8 @@
     python scripts/fit_basis.py --source ../shared/data/ict_facekit --out avatar/rig/data/basis.safetensors
 
 The mesh is MediaPipe's 468-landmark triangulation with the eyes and the mouth cut out, every triangle
-split in four. It is laid on the ICT-FaceKit neutral head (thin-plate registration of the landmarks, then the
-closest surface point; lid margins and lip lines by arc length along the kit's own lines). The 43 ARKit
+split in four. It is laid on the ICT-FaceKit neutral head (identity modes and a stiff thin-plate warp,
+then the closest surface point; lid margins and lip lines by arc length along the kit's own lines). The 43 ARKit
 expressions and the identity modes are read off the kit's surface there (barycentric), smoothed a little over
 the mesh, and the identity modes are compressed by a singular value decomposition.
 
@@ -14,6 +14,7 @@ Neither source mesh is written out. Units: centimetres; axes: x image right, y d
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,72 @@ def read_obj(path: Path) -> tuple[Array, NDArray[np.int64]]:
         elif words[:1] == ["f"]:
             faces.append([int(w.split("/")[0]) - 1 for w in words[1:4]])
     return np.array(vertices), np.array(faces)
+
+
+ANCHORS = (
+    61, 291, 0, 17, 78, 308, 13, 14, 33, 133, 159, 145, 263, 362, 386, 374, 1, 2, 4, 5, 6, 168, 98, 327, 64, 294,
+)  # fmt: skip
+"""Landmarks whose pair on the kit is exact enough to pull the registration: corners and middles of lips and
+lids, the nose. Elsewhere the pairs follow another landmark set's meaning and are not used."""
+
+
+def register(
+    canonical: Array,
+    topology: mesh.Topology,
+    kit: Mapping[str, NDArray[np.generic]],
+    pairs: NDArray[np.int32],
+    triangles: NDArray[np.int64],
+    rounds: int = 6,
+) -> tuple[NDArray[np.int64], Array, Array]:
+    """Where our vertices (on the canonical face) lie on the kit's surface: triangle corners and weights [V, 3];
+    and the kit's identity coefficients of the canonical face.
+
+    Alternates: the kit's identity modes and a similarity are fitted to the canonical face; what the anchors still
+    miss is bent in by a stiff thin-plate warp; each vertex takes the closest point of the fitted surface.
+    """
+    neutral, modes = kit["neutral"].astype(np.float64), kit["identity"].astype(np.float64)[:60]
+    ours = topology.vertices_V3
+    anchors = list(ANCHORS)
+    corners = np.repeat(pairs[:, None].astype(np.int64), 3, 1)
+    weights = np.tile([1.0, 0.0, 0.0], (468, 1))
+    trust = np.full(468, 0.15)
+    trust[anchors] = 1.0
+    coefficients = np.zeros(len(modes))
+    for _ in range(rounds):
+        head = neutral + np.tensordot(coefficients, modes, 1)
+        here = np.einsum("vk,vkd->vd", weights, head[corners])
+        rotation, scale, shift = similarity(canonical, here, trust)
+        goal = scale * canonical @ rotation.T + shift
+        at_points = np.einsum("vk,mvkd->mvd", weights, modes[:, corners]).reshape(len(modes), -1)
+        base = np.einsum("vk,vkd->vd", weights, neutral[corners])
+        each = np.repeat(np.sqrt(trust), 3)
+        left = np.concatenate([(at_points * each).T, 0.35 * np.eye(len(modes))])
+        right = np.r_[(goal - base).ravel() * each, np.zeros(len(modes))]
+        coefficients = np.linalg.lstsq(left, right, rcond=None)[0]
+        head = neutral + np.tensordot(coefficients, modes, 1)
+        aligned = scale * ours @ rotation.T + shift
+        miss = head[pairs[anchors]] - aligned[anchors]
+        aligned = aligned + RBFInterpolator(aligned[anchors], miss, kernel="thin_plate_spline", smoothing=0.3)(aligned)
+        corners, weights = closest_on_surface(aligned, head, triangles, vertex_normals(aligned, topology.triangles_T3))
+        here = np.einsum("vk,vkd->vd", weights, head[corners])
+        print(
+            f"registration: {np.linalg.norm(here - aligned, axis=1).mean():.3f} cm to the surface, "
+            f"anchors miss {np.linalg.norm(miss, axis=1).mean():.3f} cm"
+        )
+        all_corners, all_weights = corners, weights
+        corners, weights = corners[:468], weights[:468]
+    return all_corners, all_weights, np.pad(coefficients, (0, len(kit["identity"]) - len(coefficients)))
+
+
+def similarity(source: Array, target: Array, weight: Array) -> tuple[Array, float, Array]:
+    """Weighted rotation, scale and shift that carry source to target (Umeyama 1991)."""
+    w = weight / weight.sum()
+    a, b = source - w @ source, target - w @ target
+    u, s, vt = np.linalg.svd((b * w[:, None]).T @ a)
+    fix = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    rotation = u @ fix @ vt
+    scale = float(np.trace(np.diag(s) @ fix) / (w @ (a**2).sum(1)))
+    return rotation, scale, w @ target - scale * rotation @ (w @ source)
 
 
 def arkit_offsets(names: list[str], expression: Array) -> Array:
@@ -137,12 +204,7 @@ def main() -> None:
     triangles = topology.triangles_T3.astype(np.int64)
 
     # 1. lay the mesh on the kit's head
-    target = kit_neutral[pairs["ict_vertex"]]
-    firm = np.full(468, 0.6)  # smoothing: the pairs are nearest vertices, good to 2-3 mm
-    firm[pairs["landmarks68_mediapipe"][17:]] = 0.02
-    to_kit = RBFInterpolator(canonical, target, kernel="thin_plate_spline", smoothing=firm)
-    placed = to_kit(topology.vertices_V3)
-    corners, weights = closest_on_surface(placed, kit_neutral, kit_triangles, vertex_normals(placed, triangles))
+    corners, weights, average = register(canonical, topology, kit, pairs["ict_vertex"], kit_triangles)
 
     everything = np.concatenate(
         [kit_neutral[None], kit["identity"].astype(np.float64), arkit_offsets(names, expression)]
@@ -153,7 +215,7 @@ def main() -> None:
     lines = [(mesh.LIP_UPPER, topology.lip_upper_L), (mesh.LIP_LOWER, topology.lip_lower_L)]
     for eye in range(2):
         lines += [(mesh.LID_UPPER[eye], topology.lid_upper_2L[eye]), (mesh.LID_LOWER[eye], topology.lid_lower_2L[eye])]
-    fixed = np.zeros(len(placed), bool)
+    fixed = np.zeros(len(weights), bool)
     for landmarks, vertices in lines:
         on_kit = pairs["ict_vertex"][list(landmarks)]
         fraction = fraction_of(topology.vertices_V3[vertices])
@@ -168,6 +230,8 @@ def main() -> None:
         fields[k] = smooth(fields[k], triangles, fixed, 0.5)
     fields = mirror_symmetric(fields, topology, len(kit["identity"]))
     fields *= FLIP_Y
+    # identity varies around the landmark detector's average face, not the kit's
+    fields[0] += np.tensordot(average, fields[1 : 1 + len(average)], 1)
     neutral, identity, channels = fields[0], fields[1 : 1 + len(kit["identity"])], fields[1 + len(kit["identity"]) :]
 
     neutral = neutral + close_lips(neutral, topology)

@@ -26,6 +26,8 @@ F32 = NDArray[np.float32]
 
 LIP_REACH: Final = 10
 """Edges from the mouth ring that lip contact moves."""
+CORNER_POWER: Final = 0.75
+"""Opening along the lips, at most: largest opening * (4 t (1 - t)) ** CORNER_POWER, t = 0..1 corner to corner."""
 LID_FOLLOW: Final = 0.8
 """Share of the iris' up-and-down way that the upper lid goes along."""
 LOWER_LID_FOLLOW: Final = 0.35
@@ -48,6 +50,10 @@ class Deformer:
         neutral, triangles = rig.neutral_V3, rig.triangles_T3
         near = mesh.rings_from(triangles, count, rig.mouth_ring_M) <= LIP_REACH
         self._lips = biharmonic(neutral, triangles, rig.mouth_ring_M, near)
+        line = neutral[rig.lip_upper_L, :2]
+        along = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))]
+        t = along / along[-1]
+        self._taper_L = np.asarray((4.0 * t * (1.0 - t)) ** CORNER_POWER, np.float32)
         self._lids = []
         for ring in rig.eye_ring_2E:
             near = mesh.rings_from(triangles, count, ring) <= LID_REACH
@@ -66,6 +72,7 @@ class Deformer:
         linear = self._linear(limit_channels(source))
         self._source_gap = self._mean_gap(linear)
         self._source_mouth = source[_MOUTH].copy()
+        linear = self._round_corners(linear)
         lids_as_taken = self._lids_moved(linear, source[[_I["eyeBlinkRight"], _I["eyeBlinkLeft"]]], np.zeros(2))
         self._residual_V3 = rig.rest_V3 - lids_as_taken
 
@@ -79,7 +86,9 @@ class Deformer:
             for name in ("mouthRollUpper", "mouthRollLower"):
                 channels[_I[name]] = max(channels[_I[name]], SEAL_ROLL * seal)
         skin = self._linear(channels)
-        skin += self._residual_share(skin, channels) * self._residual_V3
+        share = self._residual_share(skin, channels)
+        skin = self._round_corners(skin)
+        skin += share * self._residual_V3
         mouth_gap = self._seal_lips(skin, seal)
 
         pose = head_pose(motion, rig.face_width)
@@ -113,6 +122,19 @@ class Deformer:
 
     def _linear(self, channels_K: F32) -> F32:
         return self.rig.neutral_V3 + (channels_K @ self._basis).reshape(-1, 3)
+
+    def _round_corners(self, skin_V3: F32) -> F32:
+        """Taper the opening towards the corners: the linear channels alone cut the mouth off square there."""
+        rig = self.rig
+        upper, lower = rig.lip_upper_L, rig.lip_lower_L
+        opening = gap(skin_V3[upper], skin_V3[lower], self._down)
+        excess = np.maximum(opening - float(opening.max()) * self._taper_L, 0.0)
+        before = skin_V3[rig.mouth_ring_M]
+        half = 0.5 * excess[:, None] * self._down
+        skin_V3[upper, :2] += half
+        skin_V3[lower, :2] -= half
+        skin_V3[self._lips.rows_N] += self._lips.matrix_NH @ (skin_V3[rig.mouth_ring_M] - before)
+        return skin_V3
 
     def _mean_gap(self, skin_V3: F32) -> float:
         rig = self.rig

@@ -19,6 +19,8 @@ TRAVEL_PER_IRIS: Final = 1.7
 """Distance of the iris from the ball's centre / radius of the iris (about 10 mm / 5.9 mm)."""
 CONTACT_RAD: Final = 0.07
 """Gaze nearer to the camera than this counts as eye contact: the estimate is no better."""
+BALL_DROP: Final = 0.13
+"""The model's ball centre lies this much (iris travels) too high: median over portraits that look at the camera."""
 MAX_SOURCE_GAZE: Final = 0.35
 
 
@@ -35,7 +37,7 @@ def fit_eyes(basis: Basis, pose: Pose, snap_shift_V3: F64, iris_2K3: F64) -> Eye
     travel = TRAVEL_PER_IRIS * radius
     rings = basis.topology.eye_ring_2E
     ball = pose.apply(basis.eyeball_23) + np.stack([snap_shift_V3[ring].mean(0) for ring in rings])
-    offset = ((centre - ball[:, :2]) / travel[:, None]).mean(0)
+    offset = ((centre - ball[:, :2]) / travel[:, None]).mean(0) - [0.0, BALL_DROP]
     gaze = np.array([np.arcsin(np.clip(offset[0], -0.9, 0.9)), np.arcsin(np.clip(-offset[1], -0.9, 0.9))])
     size = float(np.linalg.norm(gaze))
     gaze *= min(max(size - CONTACT_RAD, 0.0) * 1.5, size, MAX_SOURCE_GAZE) / max(size, 1e-6)

@@ -41,11 +41,11 @@ NOISE_CM: Final = 0.12
 DEPTH_WEIGHT: Final = 0.15
 
 SOURCE_PRIOR: Final[dict[str, float]] = {
-    "jawOpen": 0.3, "mouthSmileLeft": 0.4, "mouthSmileRight": 0.4, "mouthFrownLeft": 0.15, "mouthFrownRight": 0.15,
+    "jawOpen": 0.3, "mouthSmileLeft": 0.6, "mouthSmileRight": 0.6, "mouthFrownLeft": 0.15, "mouthFrownRight": 0.15,
     "mouthUpperUpLeft": 0.35, "mouthUpperUpRight": 0.35, "mouthLowerDownLeft": 0.4, "mouthLowerDownRight": 0.4,
     "mouthStretchLeft": 0.15, "mouthStretchRight": 0.15, "mouthPucker": 0.12, "mouthFunnel": 0.12,
-    "browInnerUp": 0.15, "browOuterUpLeft": 0.15, "browOuterUpRight": 0.15,
-    "browDownLeft": 0.12, "browDownRight": 0.12, "mouthLeft": 0.08, "mouthRight": 0.08,
+    "browInnerUp": 0.08, "browOuterUpLeft": 0.1, "browOuterUpRight": 0.1,
+    "browDownLeft": 0.1, "browDownRight": 0.1, "mouthLeft": 0.08, "mouthRight": 0.08,
 }  # fmt: skip
 """Channels a portrait may carry, with the size (standard deviation) we expect of them."""
 OPENERS: Final = (

@@ -25,6 +25,8 @@ OPEN_SHARE: Final = 0.03
 """Lips count as open when their mean landmark gap is wider than this share of the mouth's width."""
 BLINK_BELOW: Final = 0.17
 """Lid opening / eye width under which an eye counts as partly closed."""
+LOWER_LID_OUT: Final = 0.025
+"""The lower lid's line is moved out by this share of the eye's width, so that no white of the eye stays on the skin."""
 MAX_BLINK: Final = 0.7
 
 
@@ -49,7 +51,7 @@ def observe(rgb_HW3: NDArray[np.uint8], landmarks_N3: F64, eye_contour_2K3: F64)
     down = points[152, :2] - points[10, :2]
     down /= np.linalg.norm(down)
     for eye in range(2):
-        _use_eye_model(points, eye_contour_2K3[eye], eye)
+        _use_eye_model(points, eye_contour_2K3[eye], eye, down)
     upper, lower = list(mesh.LIP_UPPER), list(mesh.LIP_LOWER)
     width = float(np.linalg.norm(points[291, :2] - points[61, :2]))
     gaps = (points[lower, :2] - points[upper, :2]) @ down
@@ -149,7 +151,7 @@ def closing_line(upper_L3: NDArray[Any], lower_L3: NDArray[Any]) -> NDArray[Any]
     return lower_L3 + LID_REST * (upper_L3 - lower_L3)
 
 
-def _use_eye_model(points: F64, contour_K3: F64, eye: int) -> None:
+def _use_eye_model(points: F64, contour_K3: F64, eye: int, down: F64) -> None:
     """Take lids and their folds from the eye model, unless it disagrees wildly (covered or tiny eye)."""
     rows = np.array(_LID_ROWS) if eye == 0 else mesh_mirror()[list(_LID_ROWS)]
     corners = points[[mesh.LID_UPPER[eye][0], mesh.LID_UPPER[eye][-1]], :2]
@@ -159,6 +161,8 @@ def _use_eye_model(points: F64, contour_K3: F64, eye: int) -> None:
         return
     share = np.where(np.arange(len(rows)) < 32, 1.0, 0.5)  # fade into the face model's own rows
     points[rows, :2] += share[:, None] * shift
+    arch = np.sin(np.linspace(0.0, np.pi, len(mesh.LID_LOWER[eye])))[:, None]
+    points[list(mesh.LID_LOWER[eye]), :2] += LOWER_LID_OUT * width * arch * down
 
 
 def mesh_mirror() -> NDArray[np.int32]:
