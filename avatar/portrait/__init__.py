@@ -1,0 +1,1 @@
+"""Portrait analysis: any picture file -> framed face with landmarks, irises and person matte, or a clear refusal."""

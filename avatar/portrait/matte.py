@@ -1,0 +1,106 @@
+"""The person in the framed portrait: MediaPipe's selfie segmentation, sharpened along the picture's own edges.
+
+The network answers at 256 x 256. Its answer for the picture and for its mirror image are averaged, then refined at
+full size by a colour guided filter (He, Sun, Tang: Guided Image Filtering, TPAMI 2013), which bends the soft border
+onto hair and collar.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.portrait.landmarks import FACE_OVAL
+from avatar.portrait.models import Model
+
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+
+RADIUS_SHARE: Final = 1 / 64
+"""Guided filter window radius / picture side."""
+_EPSILON: Final = 2e-4
+_SOLID: Final = (0.12, 0.88)
+"""Certainty below and above which a pixel is wholly background or wholly person."""
+
+
+def person_matte(model: Model, rgb_HW3: U8, landmarks_N3: F32, alpha_HW: U8 | None = None) -> F32:
+    """float32 [H, W] 0..1, 1 = the person whose landmarks are given.
+
+    alpha_HW: the picture's own transparency, framed alike; where a picture comes cut out, that is the truth.
+    """
+    face = _face_mask(landmarks_N3, rgb_HW3.shape[:2])
+    if alpha_HW is not None:
+        matte = alpha_HW.astype(np.float32) / 255.0
+    else:
+        matte = _refined(_coarse(model, rgb_HW3), rgb_HW3)
+    matte = np.maximum(matte, face)
+    return _one_person(matte, face)
+
+
+def _coarse(model: Model, rgb_HW3: U8) -> F32:
+    small = cv2.resize(rgb_HW3, (model.side, model.side), interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
+    straight = model(small)[0].reshape(model.side, model.side)
+    mirrored = model(small[:, ::-1])[0].reshape(model.side, model.side)[:, ::-1]
+    mean = (straight + mirrored) / 2
+    height, width = rgb_HW3.shape[:2]
+    return np.asarray(cv2.resize(mean, (width, height), interpolation=cv2.INTER_CUBIC), np.float32).clip(0, 1)
+
+
+def _refined(coarse_HW: F32, rgb_HW3: U8) -> F32:
+    radius = max(2, round(rgb_HW3.shape[0] * RADIUS_SHARE))
+    guide_HW3 = rgb_HW3.astype(np.float32) / 255.0
+    refined = guided_filter(guide_HW3, coarse_HW, radius, _EPSILON)
+    low, high = _SOLID
+    return np.clip((refined - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def guided_filter(guide_HW3: F32, source_HW: F32, radius: int, epsilon: float) -> F32:
+    """Edge-preserving smoothing of `source` along the colours of `guide`, both 0..1; window 2 * radius + 1 px."""
+    window = (2 * radius + 1, 2 * radius + 1)
+
+    def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(cv2.blur(values, window, borderType=cv2.BORDER_REFLECT), np.float32)
+
+    mean_HW3 = mean(guide_HW3)
+    mean_HW = mean(source_HW)
+    covariance_HW3 = mean(guide_HW3 * source_HW[..., None]) - mean_HW3 * mean_HW[..., None]
+    products = mean((guide_HW3[..., :, None] * guide_HW3[..., None, :]).reshape(*source_HW.shape, 9)[..., _UPPER])
+    variance_HW33 = products[..., _EXPAND].reshape(*source_HW.shape, 3, 3) - (
+        mean_HW3[..., :, None] * mean_HW3[..., None, :]
+    )
+    variance_HW33 += epsilon * np.eye(3, dtype=np.float32)
+    a_HW3 = np.linalg.solve(variance_HW33, covariance_HW3[..., None])[..., 0].astype(np.float32)
+    b_HW = mean_HW - (a_HW3 * mean_HW3).sum(-1)
+    return np.asarray((mean(a_HW3) * guide_HW3).sum(-1) + mean(b_HW), np.float32)
+
+
+_UPPER: Final = [0, 1, 2, 4, 5, 8]
+_EXPAND: Final = [0, 1, 2, 1, 3, 4, 2, 4, 5]
+"""The six different entries of a symmetric 3 x 3 matrix, and back."""
+
+
+def _face_mask(landmarks_N3: F32, shape: tuple[int, ...]) -> F32:
+    mask = np.zeros(shape[:2], np.float32)
+    oval = np.rint(landmarks_N3[list(FACE_OVAL), :2] * 16).astype(np.int32)
+    cv2.fillPoly(mask, [oval], 1.0, cv2.LINE_AA, shift=4)
+    return mask
+
+
+def _one_person(matte_HW: F32, face_HW: F32) -> F32:
+    """Keep what hangs together with the face, and close the holes inside it."""
+    count, labels = cv2.connectedComponents((matte_HW > 0.3).astype(np.uint8))
+    if count > 1:
+        own = np.unique(labels[face_HW > 0.5])
+        near = cv2.dilate(np.isin(labels, own[own > 0]).astype(np.uint8), np.ones((5, 5), np.uint8))
+        matte_HW = np.where(near > 0, matte_HW, 0).astype(np.float32)
+    _, holes, stats, _ = cv2.connectedComponentsWithStats((matte_HW < 0.5).astype(np.uint8))
+    largest = 0.002 * matte_HW.size
+    height, width = matte_HW.shape
+    for label, (x, y, w, h, area) in enumerate(stats):
+        inside = x > 0 and y > 0 and x + w < width and y + h < height
+        if label and inside and area < largest:
+            matte_HW = np.where(holes == label, 1.0, matte_HW).astype(np.float32)
+    return matte_HW
