@@ -1,0 +1,112 @@
+"""The LiveKit room: an agent worker that gives every visit its own job, and the page that leads there.
+
+Jobs are processes of their own (LiveKit's default), so one visit cannot slow another's event loop. Each process loads
+face and voices once, before its first visit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from functools import partial
+
+from livekit.agents import AgentServer, JobContext, JobProcess
+
+from agent.errors import Unavailable
+from agent.parts import build_parts, build_runner
+from agent.transports.livekit_server import LocalLiveKit, answers
+from agent.transports.room_page import RoomPage
+from agent.transports.room_visit import RoomVisit
+from config import Settings
+
+logger = logging.getLogger("visavis.room")
+
+LOAD_TIMEOUT_S = 90.0
+"""Torch, numba and the first portrait take longer than LiveKit's default of 10 s."""
+_LOCAL = ("127.0.0.1", "localhost", "[::1]")
+
+
+def make_worker(settings: Settings, *, url: str, api_key: str, api_secret: str) -> AgentServer:
+    """The agent worker for a LiveKit server; `await worker.run()` registers it."""
+    # LiveKit exports telemetry only where these are set; a visavis room reports to nobody.
+    os.environ.pop("LIVEKIT_OBSERVABILITY_URL", None)
+    worker = AgentServer(
+        ws_url=url,
+        api_key=api_key,
+        api_secret=api_secret,
+        host="127.0.0.1",
+        port=0,
+        num_idle_processes=1,
+        initialize_process_timeout=LOAD_TIMEOUT_S,
+        job_memory_warn_mb=3000,
+        setup_fnc=partial(_load, settings),
+        load_threshold=float("inf") if "127.0.0.1" in url else 0.9,
+    )
+    worker.rtc_session(_visit, agent_name=settings.room.agent_name)
+    return worker
+
+
+def _load(settings: Settings, process: JobProcess) -> None:
+    """Runs once in each job process, before its visit."""
+    process.userdata["settings"] = settings
+    process.userdata["prepared"] = asyncio.run(build_parts(settings))
+
+
+async def _visit(context: JobContext) -> None:
+    settings: Settings = context.proc.userdata["settings"]
+    prepared = context.proc.userdata["prepared"]
+    await context.connect()
+    visit = RoomVisit(context.room, settings, prepared, build_runner(settings))
+    context.add_shutdown_callback(visit.aclose)
+    try:
+        await visit.run()
+    finally:
+        context.shutdown(reason="the visit is over")
+
+
+async def serve_room(settings: Settings) -> None:
+    """Run worker and page, and a LiveKit server on loopback when none answers there. Raises Unavailable."""
+    url = settings.room.url
+    key, secret = settings.room.api_key.get_secret_value(), settings.room.api_secret.get_secret_value()
+    async with contextlib.AsyncExitStack() as stack:
+        if not await answers(url):
+            if not any(host in url for host in _LOCAL):
+                raise Unavailable(f"No LiveKit server answers at {url}. Start it, or set room.url.")
+            server = await LocalLiveKit.start(int(url.rsplit(":", 1)[1]) if url.count(":") > 1 else None)
+            stack.push_async_callback(server.aclose)
+            url, key, secret = server.url, server.api_key, server.api_secret
+        worker = make_worker(settings, url=url, api_key=key, api_secret=secret)
+        page = RoomPage(settings, url=url, api_key=key, api_secret=secret)
+        link = await page.start()
+        stack.push_async_callback(page.aclose)
+        running = asyncio.create_task(worker.run(), name="visavis-worker")
+        stack.push_async_callback(_end, worker, running)
+        ready = asyncio.Event()
+        worker.on("worker_started", lambda *_: ready.set())
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(signum, stop.set)
+        print(f"Open {link}", flush=True)
+        waiting = asyncio.create_task(stop.wait())
+        await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if running.done() and not stop.is_set():
+            running.result()
+
+
+async def _end(worker: AgentServer, running: asyncio.Task[None]) -> None:
+    with contextlib.suppress(Exception):
+        await worker.aclose()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await running
+
+
+def run_room(settings: Settings) -> None:
+    """`visavis room`."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    asyncio.run(serve_room(settings))
