@@ -51,12 +51,11 @@ def render_clip(
     settings: Settings, *, audio: Path | None, text: str | None, out_path: Path, console: Console
 ) -> dict[str, Any]:
     """Render a clip and return its report. Raises AvatarError, ConfigError or Unavailable; leaves no half file behind."""
+    from agent.media import Mp4Writer
     from avatar.identity import load_identity
     from avatar.motion.stream import MotionStream
     from avatar.render.decoder import Decoder
     from avatar.stream import AvatarStream
-
-    from agent.media import Mp4Writer
 
     if out_path.suffix.lower() != ".mp4":
         raise Unavailable(f"--out must end in .mp4, not '{out_path.suffix}'.")

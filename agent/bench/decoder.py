@@ -96,7 +96,6 @@ def _measure(portrait: str, avatar_json: str, frames: int, core: int) -> dict[st
     torch.set_num_threads(1)
     from avatar.identity import load_identity
     from avatar.render.decoder import Decoder
-
     from config.settings import AvatarSettings
 
     decoder = Decoder(load_identity(portrait, AvatarSettings.model_validate_json(avatar_json)), size=SIZE)

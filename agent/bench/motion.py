@@ -13,11 +13,11 @@ from config import Settings
 def bench_motion(settings: Settings, quick: bool, console: Console) -> dict[str, float | int | str | None]:
     """Figures of the motion stream, driven by sound alone (the viseme network), which is the dearer path."""
     import torch
-    from avatar.identity import load_identity
-    from avatar.render.decoder import Decoder
 
     from avatar.clock import FRAME_SAMPLES, STREAM_RATE
+    from avatar.identity import load_identity
     from avatar.motion.stream import MotionStream
+    from avatar.render.decoder import Decoder
     from avatar.stream import AvatarStream
 
     threads = torch.get_num_threads()
