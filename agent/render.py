@@ -50,7 +50,10 @@ class Source:
 def render_clip(
     settings: Settings, *, audio: Path | None, text: str | None, out_path: Path, console: Console
 ) -> dict[str, Any]:
-    """Render a clip and return its report. Raises AvatarError, ConfigError or Unavailable; leaves no half file behind."""
+    """Render a clip and return its report; leaves no half file behind.
+
+    Raises AvatarError, ConfigError or Unavailable.
+    """
     from agent.media import Mp4Writer
     from avatar.identity import load_identity
     from avatar.motion.stream import MotionStream

@@ -111,7 +111,7 @@ def _timing(arrivals: Arrivals) -> dict[str, float | int | str | None]:
 
 
 async def _speak(texts: list[str], settings: Settings) -> list[NDArray[np.int16]]:
-    """The questions as a visitor would say them, int16 at 16 kHz, by another voice than the avatar's where there is one."""
+    """The questions as a visitor would say them, int16 at 16 kHz, by the default voice."""
     from agent.speech.select import choose_voice
 
     spoken = []
