@@ -1,0 +1,57 @@
+"""Builds what a conversation is made of, from the settings."""
+
+from __future__ import annotations
+
+from agent.clock import Clock
+from agent.runner import AvatarRunner, Sink
+from agent.session import Parts
+from agent.speech.select import choose_stt, choose_voice
+from agent.speech.turns import make_vad, turn_handling
+from avatar.motion.stream import MotionStream
+from avatar.motion.viseme_net import VisemeNet
+from avatar.stream import FrameDecoder
+from config import Settings
+from dialogue.registry import create
+
+WARM_UP_TEXT = "Hello."
+
+
+async def build_parts(settings: Settings) -> Parts:
+    """Recogniser, voice, turn detection and dialogue, ready to use. Raises what explains itself to the operator."""
+    dialogue = create(settings.dialogue)
+    await dialogue.open()
+    voice = choose_voice(settings.speech)
+    async for _ in voice.synthesize(WARM_UP_TEXT):
+        pass
+    return Parts(
+        voice=voice,
+        stt=choose_stt(settings.speech, dialogue.vocabulary()),
+        vad=make_vad(settings.speech),
+        turn_handling=turn_handling(settings.speech),
+        dialogue=dialogue,
+    )
+
+
+async def close_parts(parts: Parts) -> None:
+    """Release everything."""
+    await parts.voice.aclose()
+    await parts.stt.aclose()
+    await parts.dialogue.aclose()
+
+
+def load_decoder(settings: Settings) -> FrameDecoder:
+    """The portrait's decoder, compiled and warm; takes seconds. Raises PortraitError."""
+    from avatar.identity import load_identity
+    from avatar.render.decoder import Decoder
+
+    decoder = Decoder(load_identity(settings.avatar.portrait, settings.avatar), size=settings.avatar.size)
+    decoder.warm_up()
+    return decoder
+
+
+def build_runner(
+    settings: Settings, *, decoder: FrameDecoder | None = None, sink: Sink | None = None, clock: Clock | None = None
+) -> AvatarRunner:
+    """A runner of the settings' avatar, not yet started; loads the decoder unless one is given."""
+    motion = MotionStream(seed=settings.avatar.seed, viseme_net=VisemeNet())
+    return AvatarRunner(decoder or load_decoder(settings), motion, sink, clock=clock)
