@@ -228,13 +228,22 @@ export class App {
     try {
       await this.#transport.start(microphone);
       this.#live = this.#connection.kind === "open" || this.#connection.kind === "reconnecting";
-      this.elements.message.focus({ preventScroll: true });
+      this.#keepFocus();
     } catch (error) {
       console.error("start failed", error);
       this.#started = false;
       this.#report({ code: "sound", message: text.notices.soundFailed, hint: text.notices.soundFailedHint });
     }
     this.#draw();
+  }
+
+  /** The start button has gone: a keyboard goes on from the controls. A text box would open a phone's keyboard. */
+  #keepFocus(): void {
+    const { mute, panelAction } = this.elements;
+    this.#draw();
+    if (document.activeElement === panelAction || document.activeElement === document.body) {
+      mute.focus({ preventScroll: true });
+    }
   }
 
   async #sendTyped(): Promise<void> {
