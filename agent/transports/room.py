@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
+import sys
 from functools import partial
 
 from livekit.agents import AgentServer, JobContext, JobProcess
 
 from agent.errors import Unavailable
-from agent.parts import build_parts, build_runner
+from agent.parts import build_parts, build_runner, close_parts, load_decoder
 from agent.transports.livekit_server import LocalLiveKit, answers
 from agent.transports.room_page import RoomPage
 from agent.transports.room_visit import RoomVisit
@@ -31,8 +31,6 @@ _LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 def make_worker(settings: Settings, *, url: str, api_key: str, api_secret: str) -> AgentServer:
     """The agent worker for a LiveKit server; `await worker.run()` registers it."""
-    # LiveKit exports telemetry only where these are set; a visavis room reports to nobody.
-    os.environ.pop("LIVEKIT_OBSERVABILITY_URL", None)
     worker = AgentServer(
         ws_url=url,
         api_key=api_key,
@@ -50,20 +48,19 @@ def make_worker(settings: Settings, *, url: str, api_key: str, api_secret: str) 
 
 
 def _load(settings: Settings, process: JobProcess) -> None:
-    """Runs once in each job process, before its visit."""
+    """Runs once in each job process, before its visit: what takes seconds and belongs to no event loop."""
     process.userdata["settings"] = settings
-    process.userdata["prepared"] = asyncio.run(build_parts(settings))
+    process.userdata["decoder"] = load_decoder(settings)
 
 
 async def _visit(context: JobContext) -> None:
     settings: Settings = context.proc.userdata["settings"]
-    prepared = context.proc.userdata["prepared"]
-    await context.connect()
-    visit = RoomVisit(context.room, settings, prepared, build_runner(settings))
-    context.add_shutdown_callback(visit.aclose)
+    parts, _ = await asyncio.gather(build_parts(settings), context.connect())
+    runner = build_runner(settings, decoder=context.proc.userdata["decoder"])
     try:
-        await visit.run()
+        await RoomVisit(context.room, settings, parts, runner).run()
     finally:
+        await close_parts(parts)
         context.shutdown(reason="the visit is over")
 
 
@@ -84,13 +81,12 @@ async def serve_room(settings: Settings) -> None:
         stack.push_async_callback(page.aclose)
         running = asyncio.create_task(worker.run(), name="visavis-worker")
         stack.push_async_callback(_end, worker, running)
-        ready = asyncio.Event()
-        worker.on("worker_started", lambda *_: ready.set())
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signum, stop.set)
-        print(f"Open {link}", flush=True)
+        sys.stdout.write(f"Open {link}\n")
+        sys.stdout.flush()
         waiting = asyncio.create_task(stop.wait())
         await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
