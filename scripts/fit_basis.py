@@ -33,6 +33,8 @@ from avatar.rig.spread import biharmonic
 Array = NDArray[np.float64]
 
 IDENTITY_MODES = 28
+FUNNEL_OPENING = 0.6
+"""Share of the kit's lip opening kept in mouthFunnel: as it is, it bares all teeth in "oo" and "sh"."""
 ICT_FACE = 9409
 ICT_LOWER_TEETH = slice(19247, 21451)
 ICT_EYEBALLS = slice(21451, 24591)
@@ -236,6 +238,9 @@ def main() -> None:
 
     neutral = neutral + close_lips(neutral, topology)
 
+    funnel = ARKIT_NAMES.index("mouthFunnel")
+    channels[funnel] = narrow_opening(channels[funnel], neutral, topology, FUNNEL_OPENING)
+
     # 4. fewer identity modes, most variance first, each scaled to one standard deviation
     flat = identity.reshape(len(identity), -1)
     u, s, vt = np.linalg.svd(flat, full_matrices=False)
@@ -271,6 +276,19 @@ def main() -> None:
     print(f"{len(neutral)} vertices, {len(triangles)} triangles, identity variance kept {kept:.3f}")
     print(f"eyeballs {eyeball_23.round(3).tolist()}")
     print(f"jaw hinge {hinge}, jawOpen {jaw_K6[ARKIT_NAMES.index('jawOpen')]}; {args.out.stat().st_size / 1e3:.0f} kB")
+
+
+def narrow_opening(offset: Array, neutral: Array, topology: mesh.Topology, share: float) -> Array:
+    """Let a channel [V, 3] part the lips by only a share of what it did, spread over the lips."""
+    upper, lower = topology.lip_upper_L, topology.lip_lower_L
+    ring = topology.mouth_ring_M
+    move = np.zeros_like(offset)
+    half = (offset[lower] - offset[upper]) * (1 - share) / 2
+    move[upper], move[lower] = half, -half
+    near = mesh.rings_from(topology.triangles_T3, len(offset), ring) <= 10
+    spread = biharmonic(neutral, topology.triangles_T3, ring, near)
+    move[spread.rows_N] = spread.matrix_NH @ move[ring]
+    return offset + move
 
 
 def close_lips(neutral: Array, topology: mesh.Topology) -> Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from avatar.motion import space
@@ -31,6 +32,8 @@ CORNER_POWER: Final = 0.75
 LID_FOLLOW: Final = 0.8
 """Share of the iris' up-and-down way that the upper lid goes along."""
 LOWER_LID_FOLLOW: Final = 0.35
+UPPER_LINING: Final = 0.4
+"""The upper lip shows this much of its lining, the lower lip all: we look at it from above."""
 SEAL_ROLL: Final = 0.22
 """How much of mouthRoll* a sealed mouth gets: pressed lips roll inwards a little."""
 
@@ -64,6 +67,8 @@ class Deformer:
         ]
         self._lid_bulge_2L = [self._bulge(eye) for eye in range(2)]
         self._source_axis = gaze_axis(rig.eyes.source_gaze_2).astype(np.float32)
+        upper = np.isin(rig.mouth_ring_M, rig.lip_upper_L)
+        self._lining_share_M = np.where(upper, UPPER_LINING, 1.0).astype(np.float32)
         self._lining = np.flatnonzero(rig.mouth.part_P == Part.LIP)
         # what the linear model leaves of the portrait's own lips; given back in full at the portrait's expression
         self._residual_V3 = np.zeros_like(neutral)
@@ -100,7 +105,7 @@ class Deformer:
         drop = rig.eyes.ball_radius_2 * float(in_head[1] - self._source_axis[1])
         skin = self._lids_moved(skin, blink, drop)
 
-        mouth, normals = self._inside(channels, skin, pose)
+        mouth, normals = self._inside(channels, skin)
         ball = rig.move(rig.eyes.ball_centre_23, pose)
         near = pose.scale * rig.camera_distance / (rig.camera_distance - ball[:, 2])
         near = near * (1.0 - rig.eyes.ball_centre_23[:, 2] / rig.camera_distance)
@@ -187,18 +192,21 @@ class Deformer:
         radius = max(1.15 * float(rig.eyes.ball_radius_2[eye]), float(chord.max()) * 1.2)
         return np.asarray(radius - np.sqrt(radius**2 - chord**2), np.float32)
 
-    def _inside(self, channels_K: F32, skin_V3: F32, pose: HeadPose) -> tuple[F32, F32]:
+    def _inside(self, channels_K: F32, skin_V3: F32) -> tuple[F32, F32]:
         rig, mouth = self.rig, self.rig.mouth
         motion_6 = channels_K @ rig.jaw_K6
-        points = mouth.vertices_P3 + channels_K[INDEX["tongueHeight"]] * mouth.tongue_P3
-        turn = rotation(motion_6[:3])
-        moved = (points - rig.jaw_hinge_3) @ turn.T + (rig.jaw_hinge_3 + motion_6[3:])
-        jaw = mouth.jaw_P[:, None]
-        points = points + jaw * (moved - points)
-        normals = mouth.normals_P3 + jaw * (mouth.normals_P3 @ turn.T - mouth.normals_P3)
-        lining, lining_normals = self._roll_lips(skin_V3)
-        points[self._lining], normals[self._lining] = lining, lining_normals
-        return points.astype(np.float32), normals.astype(np.float32)
+        points, normals = _follow_jaw(
+            mouth.vertices_P3,
+            mouth.normals_P3,
+            mouth.jaw_P,
+            mouth.tongue_P3,
+            channels_K[INDEX["tongueHeight"]],
+            rotation(motion_6[:3]),
+            np.ascontiguousarray(motion_6[3:]),
+            rig.jaw_hinge_3,
+        )
+        points[self._lining], normals[self._lining] = self._roll_lips(skin_V3)
+        return points, normals
 
     def _roll_lips(self, skin_V3: F32) -> tuple[F32, F32]:
         """Rows of the lips' lining: a half circle from the ring towards the opening and back inside."""
@@ -209,18 +217,19 @@ class Deformer:
         across = partner - ring
         across[:, 2] = 0.0
         length = np.linalg.norm(across, axis=1)
-        radius = np.minimum(0.16 * length, 0.018 * rig.face_width)
+        radius = np.minimum(0.16 * length, 0.018 * rig.face_width) * self._lining_share_M
         inward = across / np.maximum(length, 1e-3)[:, None]
         into = -rig.R_source_33[:, 2]
-        angle = np.linspace(0.0, 0.85 * np.pi, LINING_ROWS)
-        depth = radius + 0.012 * rig.face_width
-        rows, normals = [], []
-        for a in angle:
-            rows.append(ring + (radius * np.sin(a))[:, None] * inward + (depth * (1 - np.cos(a)))[:, None] * into)
-            normals.append(np.sin(a) * inward - np.cos(a) * into)
-        return np.concatenate(rows), np.concatenate(normals)
+        depth = radius + np.float32(0.012 * rig.face_width)
+        side, back = _LINING_SIN[:, None, None], (1.0 - _LINING_COS)[:, None, None]
+        rows = ring + side * (radius[:, None] * inward) + back * (depth[:, None] * into)
+        normals = side * inward - _LINING_COS[:, None, None] * into
+        return rows.reshape(-1, 3), normals.reshape(-1, 3)
 
 
+_ANGLE = np.linspace(0.0, 0.85 * np.pi, LINING_ROWS)
+_LINING_SIN: Final = np.sin(_ANGLE).astype(np.float32)
+_LINING_COS: Final = np.cos(_ANGLE).astype(np.float32)
 _MOUTH: Final = np.array([INDEX[n] for n in space.ARKIT_NAMES if n.startswith(("mouth", "jaw"))], np.int64)
 
 
@@ -272,13 +281,48 @@ def move_points(points_N3: F32, pose: HeadPose, pivot_3: F32, distance: float, s
 
     Perspective: the camera looks along the frame's middle from `distance` px in front of z = 0.
     """
-    middle = np.array([size / 2, size / 2, 0.0], np.float32)
-    solid = points_N3 - middle
-    solid[:, :2] *= 1.0 - points_N3[:, 2:] / np.float32(distance)
-    pivot = pivot_3 - middle
-    turned = (solid - pivot) @ (pose.R_33.T * np.float32(pose.scale)) + (pivot + pose.t_3)
-    turned[:, :2] /= 1.0 - turned[:, 2:] / np.float32(distance)
-    return np.asarray(turned + middle, np.float32)
+    points = np.ascontiguousarray(points_N3, np.float32)
+    turn = pose.R_33 * np.float32(pose.scale)
+    return np.asarray(_move(points, turn, pose.t_3, pivot_3, np.float32(distance), np.float32(size / 2)), np.float32)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _move(points_N3: F32, turn_33: F32, shift_3: F32, pivot_3: F32, distance: float, middle: float) -> F32:
+    out = np.empty_like(points_N3)
+    px, py = pivot_3[0] - middle, pivot_3[1] - middle
+    for i in range(len(points_N3)):
+        z = points_N3[i, 2]
+        near = np.float32(1.0) - z / distance
+        x, y = (points_N3[i, 0] - middle) * near - px, (points_N3[i, 1] - middle) * near - py
+        z -= pivot_3[2]
+        tx = turn_33[0, 0] * x + turn_33[0, 1] * y + turn_33[0, 2] * z + px + shift_3[0]
+        ty = turn_33[1, 0] * x + turn_33[1, 1] * y + turn_33[1, 2] * z + py + shift_3[1]
+        tz = turn_33[2, 0] * x + turn_33[2, 1] * y + turn_33[2, 2] * z + pivot_3[2] + shift_3[2]
+        near = np.float32(1.0) - tz / distance
+        out[i, 0], out[i, 1], out[i, 2] = tx / near + middle, ty / near + middle, tz
+    return out
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _follow_jaw(
+    points_P3: F32, normals_P3: F32, jaw_P: F32, tongue_P3: F32, tip: float, turn_33: F32, shift_3: F32, hinge_3: F32
+) -> tuple[F32, F32]:
+    """Points and normals after the tongue's own motion and the jaw's rigid one, blended by jaw_P."""
+    points, normals = np.empty_like(points_P3), np.empty_like(normals_P3)
+    for i in range(len(points_P3)):
+        x = points_P3[i, 0] + tip * tongue_P3[i, 0]
+        y = points_P3[i, 1] + tip * tongue_P3[i, 1]
+        z = points_P3[i, 2] + tip * tongue_P3[i, 2]
+        dx, dy, dz = x - hinge_3[0], y - hinge_3[1], z - hinge_3[2]
+        for k in range(3):
+            moved = turn_33[k, 0] * dx + turn_33[k, 1] * dy + turn_33[k, 2] * dz + hinge_3[k] + shift_3[k]
+            own = x if k == 0 else (y if k == 1 else z)
+            points[i, k] = own + jaw_P[i] * (moved - own)
+            turned = (
+                turn_33[k, 0] * normals_P3[i, 0] + turn_33[k, 1] * normals_P3[i, 1] + turn_33[k, 2] * normals_P3[i, 2]
+            )
+            normals[i, k] = normals_P3[i, k] + jaw_P[i] * (turned - normals_P3[i, k])
+    return points, normals
 
 
 def rotation(vector_3: NDArray[Any]) -> F32:

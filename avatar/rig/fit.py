@@ -160,7 +160,6 @@ def solve(basis: Basis, observed: snap.Observed, rounds: int = 8) -> Solution:
 
     weight = observed.weight_N
     target = observed.landmarks_N3.copy()
-    target[:, 2] *= -1.0  # the detector counts away from the viewer as positive
     coefficients = np.zeros(len(modes))
     pose = _first_pose(neutral, target)
     for _ in range(rounds):

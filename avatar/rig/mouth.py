@@ -67,7 +67,7 @@ class Arch:
 
 
 UPPER: Final = Arch(
-    Part.TEETH_UPPER, Part.GUM_UPPER, 0.0, 3.1, 4.7, 10.72, 3.60, 0.035, 1.0,
+    Part.TEETH_UPPER, Part.GUM_UPPER, 0.0, 3.1, 4.7, 10.72, 3.63, 0.035, 1.0,
     (0.86, 0.67, 0.77, 0.70, 0.68, 1.00), (1.02, 0.88, 0.99, 0.84, 0.78, 0.72), (0.0, 0.06, 0.0, 0.05, 0.08, 0.10),
 )  # fmt: skip
 LOWER: Final = Arch(
@@ -239,8 +239,9 @@ def build_mouth(pose: Pose, neutral_V3: F64) -> MouthGeometry:
     """The mouth's inside for a fitted head, px; `neutral_V3`: the portrait's face with lips closed, px."""
     basis = basis_module.load()
     ring = basis.topology.mouth_ring_M
-    anchor_cm = basis.neutral_V3[ring].mean(0)
-    anchor_px = neutral_V3[ring].mean(0)
+    middle = basis.topology.lip_upper_L[7:14]  # teeth hang by the middle of the lips: corners go their own ways
+    anchor_cm = np.r_[basis.neutral_V3[ring, 0].mean(), basis.neutral_V3[middle, 1:].mean(0)]
+    anchor_px = np.r_[neutral_V3[ring, 0].mean(), neutral_V3[middle, 1:].mean(0)]
     corners = basis.topology.lip_upper_L[[0, -1]]
     own = np.linalg.norm(np.subtract(*neutral_V3[corners])) / pose.scale
     widen = float(np.clip((own / np.linalg.norm(np.subtract(*basis.neutral_V3[corners]))) ** 0.5, 0.88, 1.12))

@@ -35,7 +35,7 @@ class Observed:
     """A portrait's landmarks, cleaned: lids from the eye model, closed lips on their dark line."""
 
     landmarks_N3: F64
-    """px [468, 3]; z as the detector gives it (positive away from the viewer)."""
+    """px [468, 3]; z towards the viewer, a rough hint."""
     weight_N: F64
     """Trust in each landmark for the model fit."""
     lips_open: bool
