@@ -83,7 +83,8 @@ def clips(kind: str, folder: Path) -> list[tuple[Path, str | None]]:
             clip, _, _, word = line.split("\t")
             if word not in {"sil", "sp"}:
                 words.setdefault(clip, []).append(word)
-        return [(folder / "grid_s1" / f"{clip}.mp4", " ".join(text)) for clip, text in sorted(words.items())]
+        every_eighth = sorted(words.items())[::8]  # for testing only: one speaker, six words a clip
+        return [(folder / "grid_s1" / f"{clip}.mp4", " ".join(text)) for clip, text in every_eighth]
     if kind == "libri":
         return [(path, None) for path in sorted(folder.glob("*.flac"))]
     raise ValueError(f"unknown kind of real speech {kind!r}: use grid, libri or lj.")

@@ -35,5 +35,10 @@ def pitch(pcm_S: NDArray[np.int16]) -> float:
     window_L = np.fft.irfft(np.abs(window_spectrum) ** 2, size)[: len(x_S)]
     low, high = int(_RATE / HIGH_HZ), min(int(_RATE / LOW_HZ), len(x_S) * 2 // 3)
     ratio_L = (auto_L[low:high] / auto_L[0]) / np.maximum(window_L[low:high] / window_L[0], 1e-3)
-    best = int(np.argmax(ratio_L))
-    return _RATE / (low + best) if ratio_L[best] > _VOICED else 0.0
+    inner_L = ratio_L[1:-1]
+    peaks = np.flatnonzero((inner_L >= ratio_L[:-2]) & (inner_L > ratio_L[2:])) + 1
+    if len(peaks) == 0 or ratio_L[peaks].max() < _VOICED:
+        return 0.0
+    # Twice the period matches as well as the period: take the first peak that is nearly the best.
+    first = peaks[ratio_L[peaks] > 0.9 * ratio_L[peaks].max()][0]
+    return _RATE / (low + int(first))

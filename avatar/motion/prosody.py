@@ -66,7 +66,7 @@ class Prosody:
         self._strokes: list[_Stroke] = []
         self._last_accent = -_ACCENT_GAP_FRAMES
         self._quiet_run = _PAUSE_FRAMES
-        self._pitch_level = 0.0
+        self._peak_level = 2.0
         self._target_4 = np.zeros(4)
 
     def push(self, pcm_S: NDArray[np.int16]) -> None:
@@ -140,23 +140,27 @@ class Prosody:
         here_T = energy_T[-4:]
         peak = float(here_T[-2])
         is_peak = peak >= float(here_T.max()) and peak > float(energy_T[:-3].min()) + 4.0 and peak > -2.0
-        if not is_peak or ahead - self._last_accent < _ACCENT_GAP_FRAMES:
+        if not is_peak:
+            return
+        above_db = peak - self._peak_level
+        self._peak_level += 0.25 * above_db
+        if ahead - self._last_accent < _ACCENT_GAP_FRAMES:
             return
         around_T = recent_T[-4:]
         around_T = around_T[around_T > 0]
         rise = float(np.log2(around_T.max() / np.median(voiced_T))) if len(around_T) else 0.0
-        strength = float(np.clip(0.35 + 0.10 * peak + 2.0 * rise, 0.0, 1.4))
+        strength = float(np.clip(0.2 + 0.15 * above_db + 2.0 * rise, 0.0, 1.4))
         if strength < 0.3 or self._rng.random() > 0.35 + 0.5 * strength:
             return
         self._last_accent = ahead
         amplitude_D = space.neutral()
-        amplitude_D[_I["headPitch"]] = -(1.0 + 2.2 * strength) * self._rng.uniform(0.6, 1.2) * _DEG
+        amplitude_D[_I["headPitch"]] = -(0.8 + 1.7 * strength) * self._rng.uniform(0.6, 1.15) * _DEG
         amplitude_D[_I["headYaw"]] = self._rng.normal(0.0, 0.7) * strength * _DEG
         amplitude_D[_I["headRoll"]] = self._rng.normal(0.0, 0.5) * strength * _DEG
         if self._rng.random() < 0.25 + 0.3 * strength:
             raised = self._rng.uniform(0.12, 0.28) * strength
             amplitude_D[_I["browInnerUp"]] = raised
             amplitude_D[_I["browOuterUpLeft"]] = amplitude_D[_I["browOuterUpRight"]] = 0.8 * raised
-        frames = int(self._rng.integers(9, 13))
+        frames = int(self._rng.integers(11, 15))
         # the stroke cannot start in the past: it peaks on the accent when 40 % of it fits before
         self._strokes.append(_Stroke(max(index, ahead - round(0.4 * frames)), frames, amplitude_D))

@@ -89,6 +89,7 @@ class VisemeNet:
         self._waiting = [np.zeros((ahead, w["in.bias"].shape[0]), dtype=np.float32) for _, ahead in BLOCKS]
         self._rest_TM = np.zeros((0, MELS), dtype=np.float32)
         self._warm = -LOOKAHEAD  # outputs below zero belong before the first frame
+        self._steps = 0
         self._fed = 0
 
     def push(self, pcm_S: NDArray[np.int16]) -> Floats:
@@ -122,12 +123,16 @@ class VisemeNet:
     def _step(self, mel_TM: Floats) -> Floats:
         w = self._weights
         x_TW = np.maximum(mel_TM.reshape(-1, STACK * MELS) @ w["in.weight"] + w["in.bias"], 0.0)
+        late = 0
         for i, convolution in enumerate(self._convolutions):
             hidden_TW = np.maximum(convolution(x_TW), 0.0)
             joined_TW = np.concatenate([self._waiting[i], x_TW])
             self._waiting[i] = joined_TW[len(x_TW) :]
             x_TW = joined_TW[: len(x_TW)] + hidden_TW @ w[f"block{i}.out.weight"] + w[f"block{i}.out.bias"]
+            late += BLOCKS[i][1]
+            x_TW[: max(0, late - self._steps)] = 0.0  # before the beginning there is nothing, as in training
         logit_TV = (np.maximum(x_TW, 0.0) @ w["head.weight"] + w["head.bias"]).reshape(-1, len(VISEMES))
+        self._steps += len(x_TW)
         exp_TV = np.exp(logit_TV - logit_TV.max(1, keepdims=True))
         posterior_TV: Floats = (exp_TV / exp_TV.sum(1, keepdims=True)).astype(np.float32)
         return posterior_TV
