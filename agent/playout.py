@@ -188,12 +188,16 @@ class Playout:
         self._orders.append(order)
 
     def take_orders(self) -> list[Order]:
-        """Orders for the next step: all, up to and with the first piece of speech."""
+        """Orders for the next step, with PIECE_SAMPLES of speech at the most."""
         taken: list[Order] = []
+        speech = 0
         while self._orders:
+            order = self._orders[0]
+            if isinstance(order, Push):
+                speech += len(order.pcm_S)
+                if speech > PIECE_SAMPLES:
+                    break
             taken.append(self._orders.popleft())
-            if isinstance(taken[-1], Push):
-                break
         return taken
 
     def deliver(self, step: Step) -> Delivery:

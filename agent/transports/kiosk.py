@@ -24,7 +24,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from agent.errors import Unavailable
-from agent.parts import close_parts, load_decoder, build_parts
+from agent.parts import build_parts, close_parts, load_decoder
 from agent.session import Parts
 from agent.transports import protocol
 from agent.transports.gate import Admission, Bucket, Gate, allowed_origins
