@@ -18,7 +18,7 @@ from avatar.errors import PortraitError
 from avatar.portrait.detect import detect
 from avatar.portrait.frame import frame_to_source, sample, to_frame
 from avatar.portrait.image import PortraitImage
-from avatar.portrait.landmarks import FACE_OVAL, FaceLandmarks, face_landmarks
+from avatar.portrait.landmarks import FACE_OVAL, MIN_PRESENCE, FaceLandmarks, face_landmarks
 from avatar.portrait.matte import person_matte
 from avatar.portrait.models import Models, load_models
 from config.settings import AvatarSettings
@@ -34,16 +34,19 @@ MAX_PITCH: Final = 30.0
 MAX_ROLL: Final = 50.0
 GOOD_YAW: Final = 15.0
 GOOD_PITCH: Final = 15.0
-MIN_PRESENCE: Final = 0.5
 RIVAL_SHARE: Final = 0.5
 """A second face at least this tall, compared with the first, makes the choice ambiguous."""
 MAX_OUTSIDE: Final = 0.02
 """Share of the face (frame heights of the face) that may lie beyond the picture's border."""
 
 
+_LEVEL_PITCH: Final = -7.0
+"""Pitch of the line forehead - chin when the face is level: the median of the shared portraits."""
+
+
 @dataclass(frozen=True)
 class Face:
-    """One face of the picture, in source pixels. pose_deg_3: yaw (to image right +), pitch (up +), roll (clockwise +)."""
+    """One face of the picture, in source pixels. pose_deg_3: yaw (image right +), pitch (up +), roll (clockwise +)."""
 
     box_4: F32
     landmarks: FaceLandmarks
@@ -240,7 +243,7 @@ def head_pose(points_N3: F32) -> F32:
     yaw = np.degrees(np.arctan2(-across[2], np.hypot(across[0], across[1])))
     pitch = np.degrees(np.arctan2(along[2], np.hypot(along[0], along[1])))
     roll = np.degrees(np.arctan2(across[1], across[0]))
-    return np.array([yaw, pitch, roll], np.float32)
+    return np.array([yaw, pitch - _LEVEL_PITCH, roll], np.float32)
 
 
 class _Stage:

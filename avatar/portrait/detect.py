@@ -100,7 +100,7 @@ def _level(model: Model, rgb_HW3: U8, level: int) -> list[Detection]:
             tile_HW3 = cv2.warpAffine(
                 small_HW3, M_23, (model.side, model.side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
             )
-            found += _tile(model, tile_HW3, left, top, side, level, (width, height))
+            found += _tile(model, np.asarray(tile_HW3, np.uint8), left, top, side, level, (width, height))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -54,17 +54,17 @@ def sample(image: NDArray[np.uint8], to_source_33: F64, size: int) -> U8:
     if scale > 1.0:
         shrunk = (max(1, round((x1 - x0) / scale)), max(1, round((y1 - y0) / scale)))
         factor = np.array([shrunk[0] / (x1 - x0), shrunk[1] / (y1 - y0)])
-        image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
+        image = np.asarray(cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA), np.uint8)
         M_23 = M_23 * factor[:, None]
         M_23[:, 2] += 0.5 * factor - 0.5
-    frame = cv2.warpAffine(
+    frame: NDArray[Any] = cv2.warpAffine(
         image,
         M_23,
         (size, size),
         flags=(cv2.INTER_LANCZOS4 if scale < 0.99 else cv2.INTER_CUBIC) | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return _soft_border(frame, to_source_33, width, height)
+    return _soft_border(np.asarray(frame, np.uint8), to_source_33, width, height)
 
 
 def outside_distance(to_source_33: F64, size: int, width: int, height: int) -> F32:
@@ -74,7 +74,7 @@ def outside_distance(to_source_33: F64, size: int, width: int, height: int) -> F
     y = to_source_33[1, 1] * grid + to_source_33[1, 2]
     beyond_x = np.maximum(np.maximum(-x, x - (width - 1)), 0)
     beyond_y = np.maximum(np.maximum(-y, y - (height - 1)), 0)
-    return (np.hypot(beyond_x[None], beyond_y[:, None]) / to_source_33[0, 0]).astype(np.float32)
+    return np.asarray(np.hypot(beyond_x[None], beyond_y[:, None]) / to_source_33[0, 0], np.float32)
 
 
 def _soft_border(frame: U8, to_source_33: F64, width: int, height: int) -> U8:

@@ -2,7 +2,8 @@
 
 Each model sees an upright square crop turned with the head. The face is found coarsely from the detection, then again
 from its own landmarks until it rests, and at last averaged over a few slightly moved crops and their mirror images,
-which takes most of the model's jitter and lopsidedness away. Crop rules (Apache-2.0): `face_landmark_front_cpu`, `iris_landmark_left_and_right_cpu`.
+which takes most of the model's jitter and lopsidedness away. Crop rules (Apache-2.0): MediaPipe's
+`face_landmark_front_cpu`, `iris_landmark_left_and_right_cpu`.
 
 Coordinates are pixels with centres on integers (as OpenCV counts), x right, y down. The models' z, away from the
 viewer, is turned round: z towards the viewer, in the same pixels, 0 near the middle of the head.
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.portrait.detect import Detection
+from avatar.portrait.iris import refine_irises
 from avatar.portrait.mirror import mirror_indices
 from avatar.portrait.models import Model
 
@@ -31,13 +33,32 @@ FACE_OVAL: Final = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
     152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )  # fmt: skip
+MIN_PRESENCE: Final = 0.5
+"""The face model's own word for: there is a face."""
 FACE_CROP: Final = 1.5
-EYE_CROP: Final = 2.3
-"""Side of the crop / longer side of the box around the points."""
+EYE_CROP: Final = 2.7
+"""Side of the crop / longer side of the box around the points. MediaPipe shows the eye model 2.3 eye widths; its
+contour then comes out up to a fifth too narrow on large, sharp eyes, which wider crops mend."""
+_WORKING_FACE: Final = 256.0
+"""Size of the detection's box in the working copy, px: the face crop then has about twice the model's resolution."""
 _PASSES: Final = 3
-_JITTER: Final = ((0.0, 0.0, 1.0, 0.0), (0.02, 0.01, 1.04, 0.05), (-0.02, 0.01, 0.97, -0.05), (0.01, -0.02, 1.02, -0.03),
-                  (-0.01, -0.02, 0.98, 0.03))  # fmt: skip
+_JITTER: Final = (
+    (0.0, 0.0, 1.0, 0.0), (0.02, 0.01, 1.04, 0.05), (-0.02, 0.01, 0.97, -0.05),
+    (0.01, -0.02, 1.02, -0.03), (-0.01, -0.02, 0.98, 0.03),
+)  # fmt: skip
 """Moved crops: shift in sides, scale, turn in radians."""
+_EYE_ZOOM: Final = 3.5
+"""Eye crops differ in size this many times more than face crops."""
+LIDS: Final = (
+    (33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173),
+    (263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398),
+)
+"""The landmarks that the first 16 contour points of each eye coincide with: outer corner, lower lid, inner corner,
+upper lid."""
+_LID_TRUST: Final = 0.2
+"""Where face and eye model differ by more than this share of the eye's width, the face model alone is believed."""
+_LID_SPREAD: Final = 0.12
+"""How far (share of the eye's width) skin follows a corrected lid."""
 
 
 _CENTRE_SHIFT: Final = 0.25
@@ -62,30 +83,46 @@ class Roi:
         return np.column_stack([linear_22, self.centre_2 - linear_22 @ [middle, middle]])
 
     def crop(self, rgb_HW3: U8, resolution: int) -> F32:
-        """The window as float32 [resolution, resolution, 3] 0..1, without aliasing; outside the image is black."""
+        """The window as float32 [resolution, resolution, 3] 0..1; outside the image is black."""
         M_23 = self.to_image(resolution)
-        shrink = self.side / resolution
-        if shrink > 2.0:
-            rgb_HW3, M_23 = _shrunk(rgb_HW3, M_23, self, shrink)
         crop = cv2.warpAffine(rgb_HW3, M_23, (resolution, resolution), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         return crop.astype(np.float32) / 255.0
 
 
-def _shrunk(rgb_HW3: U8, M_23: F64, roi: Roi, shrink: float) -> tuple[U8, F64]:
-    """The part of the image around a window, area-averaged so that the window's pixels are about as large as its."""
-    height, width = rgb_HW3.shape[:2]
-    reach = roi.side * 0.75
-    x0, y0 = (max(0, int(c - reach)) for c in roi.centre_2)
-    x1, y1 = (min(limit, int(c + reach) + 2) for c, limit in zip(roi.centre_2, (width, height), strict=True))
-    if x1 - x0 < 2 or y1 - y0 < 2:
-        return rgb_HW3, M_23
-    part = rgb_HW3[y0:y1, x0:x1]
-    size = (max(1, round((x1 - x0) / shrink * 1.4)), max(1, round((y1 - y0) / shrink * 1.4)))
-    factor = np.array([size[0] / (x1 - x0), size[1] / (y1 - y0)])
-    small = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
-    M_23 = M_23 * factor[:, None]
-    M_23[:, 2] += (0.5 - np.array([x0, y0])) * factor - 0.5
-    return small, M_23
+@dataclass(frozen=True)
+class WorkingCopy:
+    """The part of the image around one face, area-averaged to a size near the models' own, so that their crops
+    neither alias nor cost much. image px = working px * scale + shift."""
+
+    rgb_HW3: U8
+    scale_2: F64
+    shift_2: F64
+
+    @classmethod
+    def around(cls, rgb_HW3: U8, detection: Detection) -> WorkingCopy:
+        height, width = rgb_HW3.shape[:2]
+        centre = (detection.box_4[:2] + detection.box_4[2:]) / 2
+        reach = 1.6 * detection.size
+        x0, y0 = (int(np.clip(c - reach, 0, limit - 2)) for c, limit in zip(centre, (width, height), strict=True))
+        x1 = int(np.clip(centre[0] + reach, x0 + 2, width))
+        y1 = int(np.clip(centre[1] + reach, y0 + 2, height))
+        part = rgb_HW3[y0:y1, x0:x1]
+        shrink = max(1.0, detection.size / _WORKING_FACE)
+        size = (max(1, round((x1 - x0) / shrink)), max(1, round((y1 - y0) / shrink)))
+        small = cv2.resize(part, size, interpolation=cv2.INTER_AREA) if shrink > 1 else part
+        scale = np.array([(x1 - x0) / size[0], (y1 - y0) / size[1]])
+        return cls(np.ascontiguousarray(small), scale, 0.5 * scale - 0.5 + [x0, y0])
+
+    def shrink(self, detection: Detection) -> Detection:
+        """The detection in working pixels."""
+        box = ((detection.box_4.reshape(2, 2) - self.shift_2) / self.scale_2).reshape(4)
+        points = (detection.keypoints_62 - self.shift_2) / self.scale_2
+        return Detection(box.astype(np.float32), points.astype(np.float32), detection.score)
+
+    def enlarge(self, points: F64) -> F64:
+        """Points [..., 3] in image pixels."""
+        xy = points[..., :2] * self.scale_2 + self.shift_2
+        return np.concatenate([xy, points[..., 2:] * self.scale_2[0]], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -123,25 +160,40 @@ def points_roi(points_N2: F64, start: F64, end: F64, scale: float) -> Roi:
 
 
 def face_landmarks(face_model: Model, iris_model: Model, rgb_HW3: U8, detection: Detection) -> FaceLandmarks:
-    """Landmarks and irises of one detected face, in the image's pixels."""
-    points, presence = mesh_points(face_model, rgb_HW3, detection_roi(detection))
-    for _ in range(_PASSES - 1):
-        points, presence = mesh_points(face_model, rgb_HW3, _face_roi(points))
-    base = _face_roi(points)
-    several = []
-    for dx, dy, zoom, turn in _JITTER:
-        moved = Roi(base.centre_2 + np.array([dx, dy]) * base.side, base.side * zoom, base.angle + turn)
-        several += [mesh_points(face_model, rgb_HW3, moved, mirrored)[0] for mirrored in (False, True)]
-    points = np.mean(several, axis=0)
-    spread = np.linalg.norm(np.stack(several)[..., :2] - points[:, :2], axis=-1)
-    eyes = [eye_points(iris_model, rgb_HW3, points, eye) for eye in (0, 1)]
+    """Landmarks and irises of one detected face, in the image's pixels.
+
+    Where the first look says that there is no face (presence below a half), the rest is not worth the time and the
+    landmarks are those of the first look.
+    """
+    copy = WorkingCopy.around(rgb_HW3, detection)
+    points, presence = mesh_points(face_model, copy.rgb_HW3, detection_roi(copy.shrink(detection)))
+    several = [points]
+    if presence >= MIN_PRESENCE:
+        for _ in range(_PASSES - 1):
+            points, presence = mesh_points(face_model, copy.rgb_HW3, _face_roi(points))
+        roi = _face_roi(points)
+        several = [
+            mesh_points(face_model, copy.rgb_HW3, _moved(roi, *jitter), mirrored)[0]
+            for jitter in _JITTER
+            for mirrored in (False, True)
+        ]
+        points = np.mean(several, axis=0)
+    spread = np.linalg.norm(np.stack(several)[..., :2] - points[:, :2], axis=-1) * copy.scale_2[0]
+    eyes = [eye_points(iris_model, copy.rgb_HW3, points, eye) for eye in (0, 1)]
+    contour_2K3 = copy.enlarge(np.stack([contour for contour, _ in eyes]))
+    points, contour_2K3 = agree_on_lids(copy.enlarge(points), contour_2K3)
+    iris_2K3 = refine_irises(rgb_HW3, copy.enlarge(np.stack([iris for _, iris in eyes])), contour_2K3)
     return FaceLandmarks(
         points.astype(np.float32),
         presence,
-        np.stack([iris for _, iris in eyes]).astype(np.float32),
-        np.stack([contour for contour, _ in eyes]).astype(np.float32),
+        iris_2K3.astype(np.float32),
+        contour_2K3.astype(np.float32),
         float(np.median(spread)),
     )
+
+
+def _moved(roi: Roi, dx: float, dy: float, zoom: float, turn: float) -> Roi:
+    return Roi(roi.centre_2 + np.array([dx, dy]) * roi.side, roi.side * zoom, roi.angle + turn)
 
 
 def _face_roi(points_N3: F64) -> Roi:
@@ -170,7 +222,7 @@ def eye_points(model: Model, rgb_HW3: U8, points_N3: F64, eye: int) -> tuple[F64
     roi = points_roi(corners, corners[0], corners[1], EYE_CROP)
     several = []
     for dx, dy, zoom, turn in _JITTER:
-        moved = Roi(roi.centre_2 + np.array([dx, dy]) * roi.side, roi.side * zoom, roi.angle + turn)
+        moved = _moved(roi, dx, dy, 1 + _EYE_ZOOM * (zoom - 1), turn)
         crop = moved.crop(rgb_HW3, model.side)
         contour, iris = model(crop[:, ::-1] if eye == 1 else crop)
         raw = _centred(np.concatenate([contour, iris]))
@@ -179,6 +231,25 @@ def eye_points(model: Model, rgb_HW3: U8, points_N3: F64, eye: int) -> tuple[F64
         several.append(_to_image(raw, moved, model.side))
     mean = np.mean(several, axis=0)
     return mean[:-5], mean[-5:]
+
+
+def agree_on_lids(points_N3: F64, contour_2K3: F64) -> tuple[F64, F64]:
+    """Lids as the mean of what the face model and the eye model say: their errors lie on opposite sides. The face's
+    landmarks near by follow, so that the mesh does not fold."""
+    points, contour_2K3 = points_N3.copy(), contour_2K3.copy()
+    for eye in (0, 1):
+        lids = points_N3[list(LIDS[eye])]
+        width = float(np.linalg.norm(lids[0, :2] - lids[8, :2]))
+        move = (contour_2K3[eye, :16, :2] - lids[:, :2]) / 2
+        if 2 * np.linalg.norm(move, axis=1).mean() > _LID_TRUST * width:
+            contour_2K3[eye, :16, :2] = lids[:, :2]
+            continue
+        distance = np.linalg.norm(points_N3[:, None, :2] - lids[None, :, :2], axis=2)
+        weight = np.exp(-0.5 * (distance / (_LID_SPREAD * width)) ** 2)
+        reach = weight.max(1, keepdims=True)
+        points[:, :2] += reach * (weight @ move) / np.maximum(weight.sum(1, keepdims=True), 1e-12)
+        points[list(LIDS[eye]), :2] = contour_2K3[eye, :16, :2] = lids[:, :2] + move
+    return points, contour_2K3
 
 
 def _centred(raw: F32) -> F64:

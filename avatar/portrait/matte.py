@@ -22,6 +22,7 @@ U8 = NDArray[np.uint8]
 RADIUS_SHARE: Final = 1 / 64
 """Guided filter window radius / picture side."""
 _EPSILON: Final = 2e-4
+_SURE_FACE: Final = 0.85
 _SOLID: Final = (0.12, 0.88)
 """Certainty below and above which a pixel is wholly background or wholly person."""
 
@@ -33,10 +34,8 @@ def person_matte(model: Model, rgb_HW3: U8, landmarks_N3: F32, alpha_HW: U8 | No
     """
     face = _face_mask(landmarks_N3, rgb_HW3.shape[:2])
     if alpha_HW is not None:
-        matte = alpha_HW.astype(np.float32) / 255.0
-    else:
-        matte = _refined(_coarse(model, rgb_HW3), rgb_HW3)
-    matte = np.maximum(matte, face)
+        return np.asarray(alpha_HW.astype(np.float32) / 255.0, np.float32)
+    matte = np.maximum(_refined(_coarse(model, rgb_HW3), rgb_HW3), face)
     return _one_person(matte, face)
 
 
@@ -54,7 +53,7 @@ def _refined(coarse_HW: F32, rgb_HW3: U8) -> F32:
     guide_HW3 = rgb_HW3.astype(np.float32) / 255.0
     refined = guided_filter(guide_HW3, coarse_HW, radius, _EPSILON)
     low, high = _SOLID
-    return np.clip((refined - low) / (high - low), 0, 1).astype(np.float32)
+    return np.asarray(np.clip((refined - low) / (high - low), 0, 1), np.float32)
 
 
 def guided_filter(guide_HW3: F32, source_HW: F32, radius: int, epsilon: float) -> F32:
@@ -64,28 +63,38 @@ def guided_filter(guide_HW3: F32, source_HW: F32, radius: int, epsilon: float) -
     def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(cv2.blur(values, window, borderType=cv2.BORDER_REFLECT), np.float32)
 
-    mean_HW3 = mean(guide_HW3)
-    mean_HW = mean(source_HW)
-    covariance_HW3 = mean(guide_HW3 * source_HW[..., None]) - mean_HW3 * mean_HW[..., None]
-    products = mean((guide_HW3[..., :, None] * guide_HW3[..., None, :]).reshape(*source_HW.shape, 9)[..., _UPPER])
-    variance_HW33 = products[..., _EXPAND].reshape(*source_HW.shape, 3, 3) - (
-        mean_HW3[..., :, None] * mean_HW3[..., None, :]
-    )
-    variance_HW33 += epsilon * np.eye(3, dtype=np.float32)
-    a_HW3 = np.linalg.solve(variance_HW33, covariance_HW3[..., None])[..., 0].astype(np.float32)
+    mean_HW3, mean_HW = mean(guide_HW3), mean(source_HW)
+    # covariance of guide and source, and the guide's own (symmetric) covariance matrix, window by window
+    r, g, b = np.moveaxis(mean(guide_HW3 * source_HW[..., None]) - mean_HW3 * mean_HW[..., None], -1, 0)
+    products = mean(np.stack([guide_HW3[..., i] * guide_HW3[..., j] for i, j in _PAIRS], -1).astype(np.float32))
+    own = [products[..., k] - mean_HW3[..., i] * mean_HW3[..., j] for k, (i, j) in enumerate(_PAIRS)]
+    rr, gg, bb = (variance + epsilon for variance in own[:3])
+    rg, rb, gb = own[3:]
+    # Cramer's rule for the 3 x 3 system
+    c_rr, c_rg, c_rb = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
+    c_gg, c_gb, c_bb = rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg
+    determinant = rr * c_rr + rg * c_rg + rb * c_rb
+    a_HW3 = (
+        np.stack(
+            [c_rr * r + c_rg * g + c_rb * b, c_rg * r + c_gg * g + c_gb * b, c_rb * r + c_gb * g + c_bb * b], axis=-1
+        )
+        / np.maximum(determinant, epsilon**3)[..., None]
+    ).astype(np.float32)
     b_HW = mean_HW - (a_HW3 * mean_HW3).sum(-1)
     return np.asarray((mean(a_HW3) * guide_HW3).sum(-1) + mean(b_HW), np.float32)
 
 
-_UPPER: Final = [0, 1, 2, 4, 5, 8]
-_EXPAND: Final = [0, 1, 2, 1, 3, 4, 2, 4, 5]
-"""The six different entries of a symmetric 3 x 3 matrix, and back."""
+_PAIRS: Final = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+"""Channel pairs: the diagonal of the covariance matrix, then the rest."""
 
 
 def _face_mask(landmarks_N3: F32, shape: tuple[int, ...]) -> F32:
+    """Where there is face for sure: the oval, a little smaller (its rim may lie on the background)."""
     mask = np.zeros(shape[:2], np.float32)
-    oval = np.rint(landmarks_N3[list(FACE_OVAL), :2] * 16).astype(np.int32)
-    cv2.fillPoly(mask, [oval], 1.0, cv2.LINE_AA, shift=4)
+    oval = landmarks_N3[list(FACE_OVAL), :2]
+    middle = oval.mean(0)
+    inner = middle + _SURE_FACE * (oval - middle)
+    cv2.fillPoly(mask, [np.rint(inner * 16).astype(np.int32)], 1.0, cv2.LINE_AA, shift=4)
     return mask
 
 
