@@ -57,6 +57,7 @@ def render_clip(
     from agent.media import Mp4Writer
     from avatar.identity import load_identity
     from avatar.motion.stream import MotionStream
+    from avatar.motion.viseme_net import VisemeNet
     from avatar.render.decoder import Decoder
     from avatar.stream import AvatarStream
 
@@ -73,7 +74,7 @@ def render_clip(
     identity = load_identity(settings.avatar.portrait, settings.avatar)
     decoder = Decoder(identity, size=settings.avatar.size)
     decoder.warm_up()
-    stream = AvatarStream(decoder, MotionStream(seed=settings.avatar.seed))
+    stream = AvatarStream(decoder, MotionStream(seed=settings.avatar.seed, viseme_net=VisemeNet()))
     prepared_s = time.perf_counter() - started
 
     stages_ms: dict[str, float] = {}

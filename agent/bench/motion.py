@@ -17,6 +17,7 @@ def bench_motion(settings: Settings, quick: bool, console: Console) -> dict[str,
     from avatar.clock import FRAME_SAMPLES, STREAM_RATE
     from avatar.identity import load_identity
     from avatar.motion.stream import MotionStream
+    from avatar.motion.viseme_net import VisemeNet
     from avatar.render.decoder import Decoder
     from avatar.stream import AvatarStream
 
@@ -25,9 +26,9 @@ def bench_motion(settings: Settings, quick: bool, console: Console) -> dict[str,
     try:
         seconds = 10 if quick else 30
         speech_S = _speech(settings, seconds)
-        MotionStream(seed=1).push_audio(speech_S[:STREAM_RATE])  # warm-up: load weights, compile
+        MotionStream(seed=1, viseme_net=VisemeNet()).push_audio(speech_S[:STREAM_RATE])  # warm-up: load weights, compile
 
-        motion = MotionStream(seed=settings.avatar.seed)
+        motion = MotionStream(seed=settings.avatar.seed, viseme_net=VisemeNet())
         chunk = FRAME_SAMPLES * 5
         start = time.process_time()
         frames = 0
@@ -46,12 +47,12 @@ def bench_motion(settings: Settings, quick: bool, console: Console) -> dict[str,
         decoder.warm_up()
         first_motion, first_frame = [], []
         for trial in range(5 if quick else 20):
-            motion = MotionStream(seed=trial)
+            motion = MotionStream(seed=trial, viseme_net=VisemeNet())
             start = time.perf_counter()
             motion.push_audio(speech_S[: STREAM_RATE // 2])
             motion.next_motion()
             first_motion.append((time.perf_counter() - start) * 1000)
-            stream = AvatarStream(decoder, MotionStream(seed=trial))
+            stream = AvatarStream(decoder, MotionStream(seed=trial, viseme_net=VisemeNet()))
             stream.next_frame()
             start = time.perf_counter()
             stream.push_audio(speech_S[: STREAM_RATE // 2])
