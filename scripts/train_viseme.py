@@ -4,7 +4,7 @@
     python -m scripts.train_viseme --corpus /tmp/corpus --out /tmp/viseme --export avatar/motion/data/viseme.safetensors
 
 Resumes from OUT/checkpoint.pt; writes OUT/log.csv. Synthetic voices whose name hashes to 0 (mod 12), flite's
-kal16 and all of LJSpeech are never trained on. Shape suffixes: B = batch, T = frames, M = mels, V = visemes.
+kal16, all of LJSpeech and all of GRID are never trained on. Shape suffixes: B = batch, T = frames, M = mels, V = visemes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
+import math
 import time
 import zlib
 from pathlib import Path
@@ -32,6 +33,7 @@ CROP = 400
 BATCH = 16
 CLASS_WEIGHT = {"PP": 1.3, "FF": 1.3, "TH": 1.2, "sil": 0.8}
 HELD_OUT = "flite-kal16"
+TEST_ONLY = {"real-lj", "real-grid"}
 
 
 class Block(nn.Module):
@@ -114,7 +116,7 @@ class Corpus:
         self.held_out: list[tuple[NDArray[np.float16], NDArray[np.uint8]]] = []
         self.real_share = real_share
         for path in sorted(folder.glob("*.npz")):
-            if path.name.endswith(".tmp.npz") or path.stem == "real-lj":
+            if path.name.endswith(".tmp.npz") or path.stem in TEST_ONLY:
                 continue
             shard = np.load(path)
             log_TM, viseme_T, offsets_N, voices_N = (shard[k] for k in ("log_TM", "viseme_T", "offsets_N", "voices_N"))
@@ -255,8 +257,9 @@ def train(arguments: argparse.Namespace) -> None:
     budget = arguments.minutes * 60.0
     started, losses, last_saved = time.monotonic(), [], time.monotonic()
     while spent < budget:
-        for group in optimiser.param_groups:  # warm-up, then cosine over the time there is
-            group["lr"] = 2e-3 * min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * spent / budget)))
+        warm_up = min(1.0, (step + 1) / 100)
+        for group in optimiser.param_groups:  # cosine over the time there is
+            group["lr"] = 2e-3 * warm_up * (0.02 + 0.49 * (1 + math.cos(math.pi * spent / budget)))
         mel_BTM, viseme_BT = batch(corpus, rng)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=arguments.bf16):
             logit_BTV = net(mel_BTM)
@@ -294,7 +297,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint and log")
     parser.add_argument("--minutes", type=float, default=40.0, help="training time in all, resumptions included")
-    parser.add_argument("--real-share", type=float, default=0.25, help="share of crops from aligned recordings")
+    parser.add_argument("--real-share", type=float, default=0.15, help="share of crops from aligned recordings")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-every", type=float, default=120.0, metavar="SECONDS")

@@ -24,10 +24,8 @@ def loud(seconds: float, seed: int = 0) -> NDArray[np.int16]:
     return (np.random.default_rng(seed).normal(0, 2500, len(t_S)) * np.sin(2 * np.pi * 2 * t_S) ** 2).astype(np.int16)
 
 
-WORDS = [
-    TimedPhone(p, 0.1 * i, 0.1 * i + 0.1)
-    for i, p in enumerate(["sil", "HH", "AH", "L", "OW", "M", "AA", "M", "AH", "F", "AY", "N", "D", "sil", "sil"])
-]
+_SPOKEN = ("sil", "HH", "AH", "L", "OW", "M", "AA", "M", "AH", "F", "AY", "N", "D", "sil", "sil")
+WORDS = [TimedPhone(phone, 0.1 * i, 0.1 * i + 0.1) for i, phone in enumerate(_SPOKEN)]
 
 
 def all_frames(stream: MotionStream) -> NDArray[np.float32]:
