@@ -132,14 +132,14 @@ def analyse(
     index, notes = choose(faces, image, face_index)
     face = faces[index]
     notes = [*image.warnings, *notes, *judge(face, image)]
+    height, width = image.rgb_HW3.shape[:2]
     with _Stage(timings, "frame"):
-        to_source_33 = frame_to_source(face.landmarks.points_N3, size)
+        to_source_33 = frame_to_source(face.landmarks.points_N3, size, width, height)
         rgb_HW3 = sample(image.rgb_HW3, to_source_33, size)
         alpha_HW = sample(image.alpha_HW, to_source_33, size) if image.alpha_HW is not None else None
         landmarks_N3 = to_frame(face.landmarks.points_N3, to_source_33)
     with _Stage(timings, "matte"):
         matte_HW = person_matte(models.person, rgb_HW3, landmarks_N3, alpha_HW)
-    height, width = image.rgb_HW3.shape[:2]
     return PortraitAnalysis(
         rgb_HW3=rgb_HW3,
         landmarks_N3=landmarks_N3,
