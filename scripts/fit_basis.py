@@ -33,6 +33,8 @@ from avatar.rig.spread import biharmonic
 Array = NDArray[np.float64]
 
 IDENTITY_MODES = 28
+JAW_LIP_DROP = 0.2
+"""Share kept of the upper lip's drop in jawOpen: the kit's hides the upper teeth, a speaking face shows their edges."""
 FUNNEL_OPENING = 0.6
 """Share of the kit's lip opening kept in mouthFunnel: as it is, it bares all teeth in "oo" and "sh"."""
 ICT_FACE = 9409
@@ -241,9 +243,12 @@ def main() -> None:
     funnel = ARKIT_NAMES.index("mouthFunnel")
     channels[funnel] = narrow_opening(channels[funnel], neutral, topology, FUNNEL_OPENING)
 
+    jaw = ARKIT_NAMES.index("jawOpen")
+    channels[jaw] = hold_upper_lip(channels[jaw], neutral, topology, JAW_LIP_DROP)
+
     # 4. fewer identity modes, most variance first, each scaled to one standard deviation
     flat = identity.reshape(len(identity), -1)
-    u, s, vt = np.linalg.svd(flat, full_matrices=False)
+    _, s, vt = np.linalg.svd(flat, full_matrices=False)
     modes = (s[:IDENTITY_MODES, None] * vt[:IDENTITY_MODES]).reshape(IDENTITY_MODES, -1, 3)
     kept = float((s[:IDENTITY_MODES] ** 2).sum() / (s**2).sum())
 
@@ -285,6 +290,18 @@ def narrow_opening(offset: Array, neutral: Array, topology: mesh.Topology, share
     move = np.zeros_like(offset)
     half = (offset[lower] - offset[upper]) * (1 - share) / 2
     move[upper], move[lower] = half, -half
+    near = mesh.rings_from(topology.triangles_T3, len(offset), ring) <= 10
+    spread = biharmonic(neutral, topology.triangles_T3, ring, near)
+    move[spread.rows_N] = spread.matrix_NH @ move[ring]
+    return offset + move
+
+
+def hold_upper_lip(offset: Array, neutral: Array, topology: mesh.Topology, share: float) -> Array:
+    """Keep only a share of a channel's downward move of the upper lip's middle (corners go on as they did)."""
+    upper, ring = topology.lip_upper_L, topology.mouth_ring_M
+    move = np.zeros_like(offset)
+    arch = np.sin(np.linspace(0, np.pi, len(upper)))
+    move[upper, 1] = -(1 - share) * np.clip(offset[upper, 1], 0, None) * arch
     near = mesh.rings_from(topology.triangles_T3, len(offset), ring) <= 10
     spread = biharmonic(neutral, topology.triangles_T3, ring, near)
     move[spread.rows_N] = spread.matrix_NH @ move[ring]

@@ -5,6 +5,8 @@ Both functions work on pairs: row i of the upper line meets row i of the lower o
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,12 +16,12 @@ SLIP = 1.5
 """Lips part along their line by at most this many times their gap, so that they meet point on point."""
 
 
-def gap(upper_L3: F32, lower_L3: F32, down_2: F32) -> F32:
+def gap(upper_L3: NDArray[Any], lower_L3: NDArray[Any], down_2: F32) -> F32:
     """Signed opening [L] in px along `down_2` (unit, towards the chin); negative = crossed."""
     return np.asarray((lower_L3[:, :2] - upper_L3[:, :2]) @ down_2, np.float32)
 
 
-def meet(upper_L3: F32, lower_L3: F32, down_2: F32, seal_L: F32) -> tuple[F32, F32]:
+def meet(upper_L3: NDArray[Any], lower_L3: NDArray[Any], down_2: F32, seal_L: F32) -> tuple[NDArray[Any], NDArray[Any]]:
     """Bring pairs back into the cone gap >= 0, |slip| <= SLIP * gap; `seal_L` in 0..1 closes them further.
 
     At seal 1, or where the lines had crossed, both points are equal afterwards. A projection: applying it again

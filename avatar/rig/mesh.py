@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -71,7 +72,7 @@ class Topology:
 
     @property
     def eye_ring_2E(self) -> I32:
-        return np.stack([loop(u, l) for u, l in zip(self.lid_upper_2L, self.lid_lower_2L, strict=True)])
+        return np.stack([loop(upper, lower) for upper, lower in zip(self.lid_upper_2L, self.lid_lower_2L, strict=True)])
 
     @property
     def oval_ring(self) -> I32:
@@ -83,7 +84,7 @@ class Topology:
         """Landmarks of a line with the vertices between neighbours put in."""
         between = {frozenset(p): v for v, p in enumerate(self.parents_V2.tolist())}
         out = [landmarks[0]]
-        for a, b in zip(landmarks[:-1], landmarks[1:], strict=True):
+        for a, b in pairwise(landmarks):
             out += [between[frozenset((a, b))], b]
         return np.array(out, np.int32)
 

@@ -67,7 +67,7 @@ class Arch:
 
 
 UPPER: Final = Arch(
-    Part.TEETH_UPPER, Part.GUM_UPPER, 0.0, 3.1, 4.7, 10.72, 3.63, 0.035, 1.0,
+    Part.TEETH_UPPER, Part.GUM_UPPER, 0.0, 3.1, 4.7, 10.72, 3.65, 0.035, 1.0,
     (0.86, 0.67, 0.77, 0.70, 0.68, 1.00), (1.02, 0.88, 0.99, 0.84, 0.78, 0.72), (0.0, 0.06, 0.0, 0.05, 0.08, 0.10),
 )  # fmt: skip
 LOWER: Final = Arch(

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar.rig import mesh
+from avatar.rig import lids, mesh
 from avatar.rig.contact import meet
 from avatar.rig.spread import biharmonic
 
@@ -65,7 +65,8 @@ def observe(rgb_HW3: NDArray[np.uint8], landmarks_N3: F64, eye_contour_2K3: F64)
 
 def snap(topology: mesh.Topology, model_V3: F64, observed: Observed) -> F64:
     """Move the model onto the landmarks (xy; depth stays the model's), the vertices between them smoothly along."""
-    handles, wanted = [np.arange(468)], [observed.landmarks_N3[:, :2] - model_V3[:468, :2]]
+    handles: list[NDArray[Any]] = [np.arange(468)]
+    wanted: list[F64] = [observed.landmarks_N3[:, :2] - model_V3[:468, :2]]
     for line in _lines(topology):  # split vertices of lips and lids lie on a curve through the landmarks
         target = observed.landmarks_N3[line[::2], :2]
         handles.append(line[1::2])
@@ -121,12 +122,6 @@ def close_lips(topology: mesh.Topology, vertices_V3: F64, down_2: NDArray[np.flo
     return vertices_V3 + move
 
 
-LID_REST: Final = 0.12
-"""Closed lids meet this share of the opening above the lower lid."""
-LID_REACH: Final = 5
-"""Edges from the lid margin that a blink moves."""
-
-
 def open_lids(topology: mesh.Topology, vertices_V3: F64, blink_2: F64) -> F64:
     """Undo a partial blink of the portrait: lids go away from their closing line by 1 / (1 - blink)."""
     out = vertices_V3.copy()
@@ -134,21 +129,16 @@ def open_lids(topology: mesh.Topology, vertices_V3: F64, blink_2: F64) -> F64:
         if blink_2[eye] <= 0.0:
             continue
         upper, lower = topology.lid_upper_2L[eye], topology.lid_lower_2L[eye]
-        closing = closing_line(vertices_V3[upper], vertices_V3[lower])
+        closing = lids.closing_line(vertices_V3[upper], vertices_V3[lower])
         ring = topology.eye_ring_2E[eye]
         move = np.zeros_like(out)
         for line in (upper, lower):
             move[line] = (vertices_V3[line] - closing) * (blink_2[eye] / (1.0 - blink_2[eye]))
-        near = mesh.rings_from(topology.triangles_T3, len(out), ring) <= LID_REACH
+        near = mesh.rings_from(topology.triangles_T3, len(out), ring) <= lids.REACH
         spread = biharmonic(vertices_V3, topology.triangles_T3, ring, near)
         move[spread.rows_N] = spread.matrix_NH @ move[ring]
         out += move
     return out
-
-
-def closing_line(upper_L3: NDArray[Any], lower_L3: NDArray[Any]) -> NDArray[Any]:
-    """Where the lids of an eye meet; the same line however far the eye is closed."""
-    return lower_L3 + LID_REST * (upper_L3 - lower_L3)
 
 
 def _use_eye_model(points: F64, contour_K3: F64, eye: int, down: F64) -> None:
