@@ -137,6 +137,7 @@ class Conversation:
             tts_text_transforms=None,  # the voice cleans what it is given
             user_away_timeout=settings.session.idle_reset_s,
             aec_warmup_duration=echo_warmup_s,
+            session_close_transcript_timeout=0.1,  # whoever leaves does not wait to be understood
         )
         self._session.input.audio = self.microphone
         self._session.output.audio = self._output
@@ -183,7 +184,8 @@ class Conversation:
         """The visitor wants quiet."""
         if not self._ended:
             self.latency.forget()
-            self._session.interrupt(force=True)
+            with contextlib.suppress(RuntimeError):  # not begun, or closing
+                self._session.interrupt(force=True)
 
     async def aclose(self) -> None:
         """End everything, within CLOSE_TIMEOUT_S; safe to call twice."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -12,7 +13,6 @@ from livekit.agents import APIConnectOptions, stt, utils
 from livekit.agents.types import NotGivenOr
 from numpy.typing import NDArray
 
-from agent.runner import AvatarRunner
 from avatar.motion import space
 from avatar.stream import AVFrame
 from dialogue.protocol import Message
@@ -109,13 +109,15 @@ class InlineWorker:
 class ListSink:
     """Keeps what the runner gives out."""
 
-    def __init__(self, runner: AvatarRunner | None = None) -> None:
+    def __init__(self) -> None:
         self.frames: list[AVFrame] = []
+        self.times: list[float] = []
         self.pictures: list[tuple[AVFrame, NDArray[np.uint8]]] = []
         self.clears: list[tuple[int, int]] = []  # (frames given out before, epoch)
 
     def sound(self, frame: AVFrame) -> None:
         self.frames.append(frame)
+        self.times.append(time.monotonic())
 
     def encode(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return image
