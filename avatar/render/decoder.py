@@ -1,0 +1,191 @@
+"""From one motion vector to one picture: the direct warp of the portrait (decoder v1).
+
+Stages, each a pure function of the identity and the motion: deform the rig -> rasterise where each pixel comes from
+(underlay and skin as one welded mesh) -> warp the person over the still background -> eyes -> mouth.
+docs/decoder.md tells the story.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.motion import space
+from avatar.render import raster
+from avatar.render.eyes import draw_eyes, eye_frames
+from avatar.render.layers import Layers, prepare_layers
+from avatar.render.mouth import build_mouth_paint, draw_mouth, to_frame
+from avatar.render.underlay import build_underlay, deform_underlay
+from avatar.rig.types import FittedRig
+
+if TYPE_CHECKING:
+    from avatar.portrait.store import Identity
+
+F32 = NDArray[np.float32]
+I32 = NDArray[np.int32]
+U8 = NDArray[np.uint8]
+T = TypeVar("T")
+
+SIZES: Final = (128, 1024)
+"""Smallest and largest side of a frame."""
+LIP_LINE: Final = 0.012
+"""Face widths: how far the dark line between closed lips reaches into each of them."""
+CAP_BEHIND: Final = 0.05
+"""Face widths: the lids' and lips' stand-in texture lies this far behind them."""
+
+
+class Decoder:
+    """One per session; identities are shared and never written to. Not for use by two threads at once."""
+
+    def __init__(self, identity: Identity, *, size: int = 512) -> None:
+        """`size`: side of the frames in px. ValueError for an identity that lacks its parts, or an odd size."""
+        if not SIZES[0] <= size <= SIZES[1]:
+            raise ValueError(f"The frame size must be between {SIZES[0]} and {SIZES[1]} px, not {size}.")
+        arrays = identity.arrays
+        self.rig: Final = FittedRig.unpack(arrays)
+        has_layers = any(name.startswith("render.") for name in arrays)
+        layers = (
+            Layers.unpack(arrays) if has_layers else prepare_layers(arrays["rgb_HW3"], arrays["matte_HW"], self.rig)
+        )
+        self.size: Final = size
+        self.timings: dict[str, float] = {}
+        """ms per stage of the last frame."""
+        self.clamped = 0
+        """Motion numbers out of range so far, over all frames."""
+        self._layers = layers
+        self._scale = size / self.rig.size
+        self._person = _resized(layers.person_HW4, size)
+        self._plate = _resized(layers.plate_HW3, size)
+        self._underlay = build_underlay(self.rig)
+        self._paint = build_mouth_paint(self.rig, layers)
+        self._build_mesh()
+        self._depth = np.empty((size, size), np.float32)
+        self._map = np.zeros((2, size, size), np.float32)
+
+    def warm_up(self) -> None:
+        """Compile or load every kernel (seconds the first time after installing, then milliseconds)."""
+        motion = space.neutral()
+        motion[space.INDEX["jawOpen"]] = 0.4
+        self.render(motion)
+        self.clamped = 0
+
+    def render(self, motion_D: F32, out: U8 | None = None) -> U8:
+        """Draw one frame, uint8 [size, size, 3] RGB, into `out` when given.
+
+        motion_D: float32 [52] (motion/space.py); numbers out of range are clamped and counted in `clamped`.
+        The same identity and motion always give the same picture. ValueError for a wrong shape.
+        """
+        if np.shape(motion_D) != (space.DIM,):
+            raise ValueError(f"A motion vector has {space.DIM} numbers; this one has shape {np.shape(motion_D)}.")
+        if out is None:
+            out = np.empty((self.size, self.size, 3), np.uint8)
+        elif out.shape != (self.size, self.size, 3) or out.dtype != np.uint8 or not out.flags.c_contiguous:
+            raise ValueError(f"`out` must be contiguous uint8 [{self.size}, {self.size}, 3].")
+        timer = _Timer()
+        motion, changed = space.clamp(np.asarray(motion_D, np.float32))
+        self.clamped += changed
+        face = timer("deform", lambda: self.rig.deform(motion))
+        scale = self._scale
+        skin = to_frame(face.skin_V3, scale)
+        points, source = timer("mesh", lambda: self._mesh(face, skin))
+        timer("raster", lambda: self._rasterise(points, source))
+        timer("warp", lambda: self._warp(out))
+        timer("eyes", lambda: self._draw_eyes(face, skin, out))
+        ring = skin[self.rig.mouth_ring_M]
+        timer("mouth", lambda: draw_mouth(self._paint, self.rig, face, ring, scale, out))
+        self.timings = timer.done()
+        return out
+
+    def _build_mesh(self) -> None:
+        """One mesh of underlay, skin and caps; texture coordinates in frame px."""
+        rig, underlay = self.rig, self._underlay
+        n_under = len(underlay.rest_U3)
+        skin_start = n_under
+        cap_start = n_under + len(rig.rest_V3)
+        rings = [rig.mouth_ring_M, *rig.eye_ring_2E]
+        lines = [(rig.lip_upper_L, rig.lip_lower_L), *zip(rig.lid_upper_2L, rig.lid_lower_2L, strict=True)]
+        caps = []
+        self._cap_V = np.concatenate(rings)
+        place = {}
+        for ring, start in zip(rings, np.cumsum([0, *(len(r) for r in rings[:-1])]), strict=True):
+            place.update({int(v): cap_start + int(start) + i for i, v in enumerate(ring)})
+        for upper, lower in lines:
+            u, l = (np.array([place[int(v)] for v in line]) for line in (upper, lower))
+            caps += [np.stack([u[:-1], u[1:], l[1:]], -1), np.stack([u[:-1], l[1:], l[:-1]], -1)]
+        triangles = [underlay.triangles_T3, rig.triangles_T3 + skin_start, *caps]
+        self._triangles = np.concatenate(triangles).astype(np.int32)
+        rest = np.concatenate([underlay.rest_U3[:, :2], rig.rest_V3[:, :2], rig.rest_V3[self._cap_V, :2]])
+        self._source = to_frame(np.c_[rest, np.zeros(len(rest))].astype(np.float32), self._scale)[:, :2].copy()
+        # with open lips, texture starts beyond the dark line that closed lips have between them
+        inner, outer = rig.rest_V3[rig.mouth_ring_M, :2], rig.rest_V3[rig.lip_outer_M, :2]
+        way = outer - inner
+        length = np.linalg.norm(way, axis=1, keepdims=True)
+        step = np.minimum(LIP_LINE * rig.face_width, 0.35 * length) / np.maximum(length, 1e-3)
+        step[[0, len(step) // 2]] = 0.0  # corners stay
+        self._lip_rows = np.concatenate([skin_start + rig.mouth_ring_M, cap_start + np.arange(len(rig.mouth_ring_M))])
+        self._lip_step = (np.tile(way * step, (2, 1)) * self._scale).astype(np.float32)
+
+    def _mesh(self, face, skin: F32) -> tuple[F32, F32]:  # type: ignore[no-untyped-def]
+        rig = self.rig
+        under = to_frame(deform_underlay(self._underlay, rig, face), self._scale)
+        caps = skin[self._cap_V].copy()
+        caps[:, 2] -= CAP_BEHIND * rig.face_width * self._scale
+        points = np.concatenate([under, skin, caps])
+        opened = min(face.mouth_gap / (0.03 * rig.face_width), 1.0)
+        source = self._source
+        if opened > 0.0:
+            source = source.copy()
+            source[self._lip_rows] += self._lip_step * np.float32(opened * opened * (3 - 2 * opened))
+        return points, source
+
+    def _rasterise(self, points: F32, source: F32) -> None:
+        raster.clear(self._depth)
+        raster.raster_map(points, source, self._triangles, self._depth, self._map)
+
+    def _warp(self, out: U8) -> None:
+        warped = cv2.remap(self._person, self._map[0], self._map[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        raster.over(warped, self._plate, out)
+
+    def _draw_eyes(self, face, skin: F32, out: U8) -> None:  # type: ignore[no-untyped-def]
+        rig = self.rig
+        patches = []
+        for ring in rig.eye_ring_2E:
+            polygon = np.ascontiguousarray(skin[ring, :2])
+            left, top = np.maximum(np.floor(polygon.min(0)).astype(int), 0)
+            right, bottom = np.minimum(np.ceil(polygon.max(0)).astype(int) + 1, self.size)
+            cover = np.zeros((max(bottom - top, 0), max(right - left, 0)), np.float32)
+            if cover.size:
+                raster.coverage(polygon, int(left), int(top), cover)
+            patches.append((int(left), int(top), cover))
+        lids = np.ascontiguousarray(skin[rig.lid_upper_2L, :2])
+        draw_eyes(self._layers, eye_frames(rig, face, self._scale), lids, patches, out)
+
+
+class _Timer:
+    """Wall time of each stage."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._ms: dict[str, float] = {}
+
+    def __call__(self, name: str, stage: Callable[[], T]) -> T:
+        start = time.perf_counter()
+        result = stage()
+        self._ms[name] = (time.perf_counter() - start) * 1e3
+        return result
+
+    def done(self) -> dict[str, float]:
+        self._ms["total"] = (time.perf_counter() - self._started) * 1e3
+        return self._ms
+
+
+def _resized(picture: U8, size: int) -> U8:
+    if picture.shape[0] == size:
+        return np.ascontiguousarray(picture)
+    method = cv2.INTER_AREA if size < picture.shape[0] else cv2.INTER_CUBIC
+    return np.ascontiguousarray(cv2.resize(picture, (size, size), interpolation=method))

@@ -1,0 +1,167 @@
+"""Eyes of a portrait taken apart: white, iris with pupil, catch-light.
+
+Lids cover part of every iris; the missing part is mirrored from the visible one (top from bottom, then left from
+right, then the mean of the ring at that radius). The catch-light is what is brighter and smaller than the iris'
+own pattern (a white top-hat), and is kept apart because it does not turn with the eye.
+
+Shape suffixes: S side of an eye picture (px of the framed portrait), E vertices of an eye ring.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.rig.types import FittedRig
+
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+
+LID_MARGIN: Final = 0.13
+"""Iris radii inside the lids that count as shaded by lashes."""
+LIMBUS: Final = 1.06
+"""Radius at which the iris ends / measured iris radius."""
+LIMBUS_SOFT: Final = 0.16
+"""Width of the soft rim of the iris / radius."""
+
+
+@dataclass(frozen=True)
+class EyeLayers:
+    """See `layers.Layers` for the fields; tone_3 is the colour of the lit white."""
+
+    sclera_2SS3: F32
+    iris_2SS4: F32
+    glint_2SS3: F32
+    origin_22: F32
+    lid_line_2S: F32
+    tone_3: F32
+
+
+def take_eyes(rgb_HW3: U8, rig: FittedRig) -> EyeLayers:
+    """Both eyes of a framed portrait."""
+    rings = rig.rest_V3[rig.eye_ring_2E, :2]
+    half = int(np.ceil(max(np.ptp(rings[..., 0], axis=1).max() * 0.75, rig.eyes.iris_radius_2.max() * 2.2)))
+    side = 2 * half + 1
+    size = rgb_HW3.shape[0]
+    sclera, iris, glint, lids, origins, tones, areas = [], [], [], [], [], [], []
+    for eye in range(2):
+        middle = np.rint((rings[eye].min(0) + rings[eye].max(0)) / 2)
+        origin = np.clip(middle - half, 0, size - side)
+        x, y = origin.astype(int)
+        patch = rgb_HW3[y : y + side, x : x + side].astype(np.float32)
+        lid = lid_line(rig.rest_V3[rig.lid_upper_2L[eye], :2] - origin, side)
+        lower = lid_line(rig.rest_V3[rig.lid_lower_2L[eye], :2] - origin, side)
+        centre, radius = rig.eyes.iris_centre_23[eye, :2] - origin, float(rig.eyes.iris_radius_2[eye])
+        parts = take_apart(patch, rings[eye] - origin, lid, lower, centre, radius)
+        sclera.append(parts[0])
+        iris.append(parts[1])
+        glint.append(parts[2])
+        tones.append(parts[3])
+        areas.append(parts[4])
+        lids.append(lid + origin[1])
+        origins.append(origin)
+    share = np.array(areas, np.float32) + 1e-3
+    return EyeLayers(
+        sclera_2SS3=np.stack(sclera),
+        iris_2SS4=np.stack(iris),
+        glint_2SS3=np.stack(glint),
+        origin_22=np.array(origins, np.float32),
+        lid_line_2S=np.array(lids, np.float32),
+        tone_3=(np.array(tones) * (share / share.sum())[:, None]).sum(0).astype(np.float32),
+    )
+
+
+def lid_line(line_L2: NDArray[Any], side: int) -> F32:
+    """y of a lid over each pixel column, level beyond its ends; float32 [S]."""
+    order = np.argsort(line_L2[:, 0])
+    return np.interp(np.arange(side), line_L2[order, 0], line_L2[order, 1]).astype(np.float32)
+
+
+def take_apart(
+    patch_SS3: F32, ring_E2: NDArray[Any], upper_S: F32, lower_S: F32, centre_2: NDArray[Any], radius: float
+) -> tuple[F32, F32, F32, F32, float]:
+    """One eye (coordinates of the patch): sclera, iris with opacity, catch-light, tone of the white, px of white seen."""
+    from avatar.render.layers import fill
+
+    side = len(patch_SS3)
+    yy, xx = np.mgrid[:side, :side].astype(np.float32)
+    open_SS = np.zeros((side, side), np.uint8)
+    cv2.fillPoly(open_SS, [np.rint(ring_E2 * 16).astype(np.int32)], 1, shift=4)
+    margin = max(1.0, LID_MARGIN * radius)
+    clear = (open_SS > 0) & (yy > upper_S[None] + 1.6 * margin) & (yy < lower_S[None] - 0.8 * margin)
+    distance = np.hypot(xx - centre_2[0], yy - centre_2[1]) / radius
+    luma = patch_SS3 @ np.array([0.299, 0.587, 0.114], np.float32)
+
+    # catch-light: brighter than anything that an opening by half the iris leaves
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(0.42 * radius) + 1,) * 2)
+    opened = cv2.morphologyEx(luma, cv2.MORPH_OPEN, kernel)
+    excess = np.where((distance < 0.95) & (open_SS > 0), luma - opened, 0.0)
+    glare = np.clip((excess - 0.10 * 255) / (0.12 * 255), 0, 1)
+    glare = cv2.GaussianBlur(np.asarray(glare, np.float32), (0, 0), 0.6)
+    without = fill(patch_SS3, np.clip(1.0 - 3.0 * glare, 0, 1))
+    glint = np.clip(patch_SS3 - without, 0, 255) * np.clip(3 * glare, 0, 1)[..., None]
+
+    iris = complete_iris(without, clear, centre_2, radius)
+    rim = np.clip((LIMBUS + LIMBUS_SOFT / 2 - distance) / LIMBUS_SOFT, 0, 1)
+    opacity = rim * rim * (3 - 2 * rim)
+
+    white_seen = clear & (distance > LIMBUS + 0.12)
+    tone, seen = _tone(patch_SS3, luma, white_seen)
+    level = float(tone @ np.array([0.299, 0.587, 0.114]))
+    # lashes and skin that slipped in are darker than any shaded white
+    good = white_seen & (luma > 0.5 * level)
+    if good.sum() < 6:
+        sclera = np.broadcast_to(tone, patch_SS3.shape).copy()
+    else:
+        sclera = fill(patch_SS3, good.astype(np.float32))
+        soft = cv2.GaussianBlur(sclera, (0, 0), 0.35 * radius)
+        keep = cv2.GaussianBlur(good.astype(np.float32), (0, 0), 0.8)[..., None]
+        sclera = soft + (sclera - soft) * keep
+        floor = 0.62 * tone
+        sclera = np.maximum(sclera, floor)
+    return (
+        sclera.astype(np.float32),
+        np.concatenate([iris, opacity[..., None]], -1).astype(np.float32),
+        glint.astype(np.float32),
+        tone,
+        seen,
+    )
+
+
+def _tone(patch_SS3: F32, luma_SS: F32, seen_SS: NDArray[Any]) -> tuple[F32, float]:
+    """Colour of the lit white: mean of the brighter half of what is seen; a plain guess when nearly none is."""
+    count = int(seen_SS.sum())
+    if count < 6:
+        return np.array([196.0, 190.0, 184.0], np.float32), 0.0
+    bright = luma_SS[seen_SS] >= np.quantile(luma_SS[seen_SS], 0.5)
+    return patch_SS3[seen_SS][bright].mean(0).astype(np.float32), float(count)
+
+
+def complete_iris(patch_SS3: F32, clear_SS: NDArray[Any], centre_2: NDArray[Any], radius: float) -> F32:
+    """The iris with the parts under the lids filled in; float32 [S, S, 3]."""
+    side = len(patch_SS3)
+    yy, xx = np.mgrid[:side, :side].astype(np.float32)
+    known = clear_SS.astype(np.float32)
+    known = cv2.GaussianBlur(known, (0, 0), 0.7) * known
+    out = patch_SS3 * known[..., None]
+    weight = known.copy()
+    for flip_x, flip_y in ((0, 1), (1, 0), (1, 1)):
+        map_x = 2 * centre_2[0] - xx if flip_x else xx
+        map_y = 2 * centre_2[1] - yy if flip_y else yy
+        maps = (np.asarray(map_x, np.float32), np.asarray(map_y, np.float32))
+        there = cv2.remap(known, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        colour = cv2.remap(patch_SS3, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        take = there * (1 - weight)
+        out += colour * take[..., None]
+        weight += take
+    # whatever is still missing: the mean of the ring at that radius
+    bins = np.clip(np.hypot(xx - centre_2[0], yy - centre_2[1]) / radius * 8, 0, 15).astype(int)
+    total = np.bincount(bins.ravel(), weight.ravel(), 16)
+    means = np.stack([np.bincount(bins.ravel(), (out[..., c]).ravel(), 16) for c in range(3)], -1)
+    overall = means[:9].sum(0) / max(float(total[:9].sum()), 1e-6)
+    means = np.where(total[:, None] > 1.0, means / np.maximum(total, 1e-6)[:, None], overall)
+    return np.asarray(out + means[bins] * (1 - weight)[..., None], np.float32)

@@ -1,0 +1,191 @@
+"""What is painted from: pictures and tones taken from one portrait, once.
+
+The person is cut off the background (colours of the hair's half-transparent rim are estimated, so no old background
+travels with the head); the background behind is filled in; the eyes are taken apart into sclera, iris and catch-light;
+tones for the mouth's inside come from the light on this face. Colours are sRGB 0..255.
+
+Shape suffixes: H x W frame pixels, S side of an eye picture, M vertices of the mouth ring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.render.eye_layers import EyeLayers, take_eyes
+from avatar.rig.types import FittedRig
+
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+
+PREFIX: Final = "render."
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Everything the decoder paints with, in px of the framed portrait."""
+
+    person_HW4: U8
+    """The person's colours and opacity."""
+    plate_HW3: U8
+    """The background without the person."""
+    sclera_2SS3: F32
+    """White of each eye, without iris, lids or lashes."""
+    iris_2SS4: F32
+    """Iris and pupil, complete, without catch-light; the fourth channel is opacity 0..1."""
+    glint_2SS3: F32
+    """Catch-light, to be added."""
+    eye_origin_22: F32
+    """Frame px (x, y) of the first pixel of each eye picture."""
+    lid_line_2S: F32
+    """Frame px y of the upper lid over each column of the eye picture, in the portrait as taken."""
+    lip_M3: F32
+    """Lip colour near each vertex of the mouth ring."""
+    white_3: F32
+    """What a white surface would look like in this light, in the mouth's opening."""
+    light_4: F32
+    """Light on the face as a + b . normal, scaled so that a surface that faces the viewer gets 1."""
+
+    def pack(self) -> dict[str, NDArray[Any]]:
+        """Arrays under stable names (`render.person_HW4`, ...), for storage in an identity."""
+        return {PREFIX + f.name: np.ascontiguousarray(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def unpack(cls, arrays: Mapping[str, NDArray[Any]]) -> Layers:
+        """Inverse of `pack`; ValueError names what is missing."""
+        missing = [f.name for f in fields(cls) if PREFIX + f.name not in arrays]
+        if missing:
+            raise ValueError(f"This identity has no '{PREFIX}{missing[0]}': prepare the portrait again.")
+        return cls(**{f.name: arrays[PREFIX + f.name] for f in fields(cls)})
+
+
+def prepare_layers(rgb_HW3: U8, matte_HW: F32, rig: FittedRig) -> Layers:
+    """Take a framed portrait apart. rgb_HW3 [size, size, 3], matte 0..1; about 0.3 s."""
+    plate = background_plate(rgb_HW3, matte_HW)
+    eyes: EyeLayers = take_eyes(rgb_HW3, rig)
+    light = face_light(rgb_HW3, rig)
+    return Layers(
+        person_HW4=person_layer(rgb_HW3, matte_HW, plate),
+        plate_HW3=plate,
+        sclera_2SS3=eyes.sclera_2SS3,
+        iris_2SS4=eyes.iris_2SS4,
+        glint_2SS3=eyes.glint_2SS3,
+        eye_origin_22=eyes.origin_22,
+        lid_line_2S=eyes.lid_line_2S,
+        lip_M3=lip_colours(rgb_HW3, rig),
+        white_3=white_tone(eyes.tone_3, rgb_HW3, rig),
+        light_4=light,
+    )
+
+
+def fill(values_HWC: NDArray[Any], known_HW: NDArray[Any]) -> F32:
+    """Fill the unknown by pull-push over a pyramid; what is known (weight 1) stays. Any channel count."""
+    weight = np.asarray(known_HW, np.float32)
+    if values_HWC.shape[0] <= 2 or values_HWC.shape[1] <= 2:
+        mean = (values_HWC * weight[..., None]).sum((0, 1)) / max(float(weight.sum()), 1e-6)
+        return (values_HWC * weight[..., None] + mean * (1 - weight[..., None])).astype(np.float32)
+    height, width = weight.shape
+    small_size = ((width + 1) // 2, (height + 1) // 2)
+    weighted = cv2.resize(
+        np.asarray(values_HWC, np.float32) * weight[..., None], small_size, interpolation=cv2.INTER_AREA
+    )
+    small_weight = cv2.resize(weight, small_size, interpolation=cv2.INTER_AREA)
+    small = weighted.reshape(*small_weight.shape, -1) / np.maximum(small_weight, 1e-6)[..., None]
+    filled = fill(small, np.minimum(small_weight * 4, 1.0) * (small_weight > 1e-6))
+    up = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, -1)
+    return np.asarray(values_HWC * weight[..., None] + up * (1 - weight[..., None]), np.float32)
+
+
+def background_plate(rgb_HW3: U8, matte_HW: F32) -> U8:
+    """The background, continued behind the person; uint8 [H, W, 3]."""
+    size = rgb_HW3.shape[0]
+    person = (matte_HW > 0.02).astype(np.uint8)
+    margin = max(1, size // 170)
+    person = cv2.dilate(person, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1)))
+    known = 1.0 - person.astype(np.float32)
+    filled = fill(rgb_HW3.astype(np.float32), known)
+    # grain, so that the filled part does not look airbrushed beside the rest
+    soft = cv2.GaussianBlur(rgb_HW3.astype(np.float32), (0, 0), 2)
+    grain = float(np.median(np.abs(rgb_HW3 - soft)[known > 0])) * 1.2 if known.any() else 0.0
+    noise = np.random.default_rng(7).normal(0.0, min(grain, 6.0), rgb_HW3.shape[:2])[..., None]
+    filled = np.where(known[..., None] > 0, rgb_HW3, filled + noise * (1 - known[..., None]))
+    return np.clip(np.rint(filled), 0, 255).astype(np.uint8)
+
+
+def person_layer(rgb_HW3: U8, matte_HW: F32, plate_HW3: U8) -> U8:
+    """Foreground colours with opacity, uint8 [H, W, 4]: laid over the plate they give the portrait back."""
+    alpha = matte_HW[..., None].astype(np.float32)
+    rgb, plate = rgb_HW3.astype(np.float32), plate_HW3.astype(np.float32)
+    # where nearly all is person the equation I = a F + (1 - a) B gives F well; elsewhere F comes from the neighbours
+    solved = plate + (rgb - plate) / np.maximum(alpha, 0.25)
+    spread = fill(rgb, (matte_HW > 0.97).astype(np.float32))
+    trust = np.clip((alpha - 0.3) / 0.5, 0, 1)
+    colour = np.clip(spread + (np.clip(solved, 0, 255) - spread) * trust, 0, 255)
+    return np.concatenate([np.rint(colour), np.rint(alpha * 255)], -1).astype(np.uint8)
+
+
+def lip_colours(rgb_HW3: U8, rig: FittedRig) -> F32:
+    """Colour of the lips a third of the way from the inner to the outer edge, smoothed along the lips; [M, 3]."""
+    inner, outer = rig.rest_V3[rig.mouth_ring_M, :2], rig.rest_V3[rig.lip_outer_M, :2]
+    soft = cv2.GaussianBlur(rgb_HW3, (0, 0), max(0.8, 0.004 * rig.size)).astype(np.float32)
+    at = inner + 0.4 * (outer - inner)
+    colours = sample(soft, at)
+    wrapped = np.concatenate([colours[-3:], colours, colours[:3]])
+    kernel = np.array([1, 3, 6, 7, 6, 3, 1], np.float32)
+    kernel /= kernel.sum()
+    return np.stack([np.convolve(wrapped[:, c], kernel, "valid") for c in range(3)], -1).astype(np.float32)
+
+
+def face_light(rgb_HW3: U8, rig: FittedRig) -> F32:
+    """Least squares of skin brightness against the rig's normals (first-order light); float32 [4]."""
+    normals = vertex_normals(rig.rest_V3, rig.triangles_T3)
+    soft = cv2.GaussianBlur(rgb_HW3, (0, 0), 0.012 * rig.size).astype(np.float32)
+    brightness = sample(soft, rig.rest_V3[:, :2]) @ np.array([0.299, 0.587, 0.114], np.float32)
+    use = normals[:, 2] > 0.35
+    for ring in (rig.lip_outer_M, *rig.eye_ring_2E):  # lips and eyes have colours of their own
+        centre, radius = rig.rest_V3[ring, :2].mean(0), np.ptp(rig.rest_V3[ring, 0]) * 0.6
+        use &= np.linalg.norm(rig.rest_V3[:, :2] - centre, axis=1) > radius
+    design = np.c_[np.ones(len(normals)), normals][use]
+    ridge = np.sqrt(0.02 * use.sum()) * np.diag([0.0, 1.0, 1.0, 1.0])
+    solution = np.linalg.lstsq(
+        np.concatenate([design, ridge]), np.concatenate([brightness[use], np.zeros(4)]), rcond=None
+    )[0]
+    front = float(solution[0] + solution[3])
+    solution = solution / max(front, 20.0)
+    solution[1:] = np.clip(solution[1:], -0.6, 0.6)
+    solution[0] = 1.0 - solution[3]
+    return solution.astype(np.float32)
+
+
+def white_tone(eye_white_3: F32, rgb_HW3: U8, rig: FittedRig) -> F32:
+    """White in this light: the eyes' white, held to a sane range by the skin around the mouth; float32 [3]."""
+    soft = cv2.GaussianBlur(rgb_HW3, (0, 0), 0.006 * rig.size).astype(np.float32)
+    weights = np.array([0.299, 0.587, 0.114], np.float32)
+    skin = float(np.quantile(sample(soft, rig.rest_V3[:, :2]) @ weights, 0.75))
+    luma = float(eye_white_3 @ weights)
+    target = np.clip(luma * 1.12, 0.75 * skin, max(1.25 * skin, 150.0))
+    tint = eye_white_3 / max(luma, 1.0)
+    return np.clip(tint * target, 20, 250).astype(np.float32)
+
+
+def vertex_normals(vertices_V3: NDArray[Any], triangles_T3: NDArray[Any]) -> F32:
+    """Unit normals towards the viewer (z > 0 on average), area weighted; float32 [V, 3]."""
+    a, b, c = (vertices_V3[triangles_T3[:, i]] for i in range(3))
+    face = np.cross(b - a, c - a)
+    out = np.zeros_like(vertices_V3)
+    for i in range(3):
+        np.add.at(out, triangles_T3[:, i], face)
+    out = out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9)
+    return np.asarray(out if out[:, 2].mean() > 0 else -out, np.float32)
+
+
+def sample(image_HWC: F32, at_N2: NDArray[Any]) -> F32:
+    """Bilinear look-up [N, C] at px positions, held inside the picture."""
+    at = np.asarray(at_N2, np.float32)
+    found = cv2.remap(image_HWC, at[:, None, 0], at[:, None, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found.reshape(len(at), -1), np.float32)

@@ -1,0 +1,211 @@
+"""Drawing the mouth's inside: teeth, gums, tongue, cavity and the wet lining of the lips.
+
+Shading: albedo x first-order light of the portrait x how much of the mouth's opening a point can see. The last is
+read off the opening itself: its coverage, blurred more and shifted further down the deeper a point lies (light comes
+from above, so the upper lip throws the shadow). Drawn 2 x 2 oversampled inside the opening's box, clipped to the
+lips with exact coverage.
+
+Shape suffixes: P vertices of the mouth's inside followed by M more (a hem under the lips), Q triangles.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from avatar.render import raster
+from avatar.render.layers import Layers
+from avatar.rig.types import DeformedFace, FittedRig, Part
+
+F32 = NDArray[np.float32]
+I32 = NDArray[np.int32]
+U8 = NDArray[np.uint8]
+
+OVERSAMPLE: Final = 2
+SEALED_PX: Final = 0.3
+"""Openings smaller than this (frame px) are not drawn."""
+LIGHT_SLANT: Final = 0.55
+"""px down per px of depth: how steeply light falls in over the upper lip."""
+NEAR_BLUR: Final = 0.018
+FAR_BLUR: Final = 0.055
+"""Face widths: blur of the opening as seen from just behind the lips / from the back."""
+FAR_DEPTH: Final = 0.22
+"""Face widths behind the lips at which FAR_BLUR is reached."""
+AMBIENT: Final = 0.30
+"""Light that reaches any point of the mouth whatever the opening (scattered by skin), before `occlusion_P`."""
+GLOSS: Final = np.array([0.20, 0.20, 0.16, 0.16, 0.14, 0.03, 0.05], np.float32)
+"""Strength of the wet highlight per `Part`."""
+HEM_PX: Final = 1.6
+
+
+@dataclass(frozen=True)
+class MouthPaint:
+    """Albedo and light of the mouth's inside for one portrait."""
+
+    albedo_P3: F32
+    """sRGB 0..255 in the portrait's light."""
+    occlusion_P: F32
+    shade_P: F32
+    """0: drawn in its albedo, as the skin is; 1: fully shaded."""
+    gloss_P: F32
+    triangles_Q3: I32
+    light_4: F32
+
+
+def build_mouth_paint(rig: FittedRig, layers: Layers) -> MouthPaint:
+    """Colours of the mouth's inside in this portrait's light."""
+    mouth = rig.mouth
+    albedo = mouth.colour_P3 / 255.0 * layers.white_3
+    occlusion = mouth.occlusion_P.copy()
+    shade = np.ones(len(albedo), np.float32)
+    gloss = GLOSS[mouth.part_P] * float(layers.white_3.mean())
+    lining = mouth.part_P == Part.LIP
+    row, ring = mouth.lining_row_P[lining].astype(int), mouth.lining_ring_P[lining]
+    depth = (row / max(int(row.max(initial=1)), 1)).astype(np.float32)
+    # from the lip's own colour towards a wetter, redder one
+    inner = layers.lip_M3[ring] * np.array([0.80, 0.62, 0.62], np.float32)
+    albedo[lining] = layers.lip_M3[ring] + (inner - layers.lip_M3[ring]) * depth[:, None]
+    shade[lining] = np.clip(depth * 1.6, 0, 1)
+    gloss[lining] *= depth
+
+    count, rings = len(albedo), len(rig.mouth_ring_M)
+    hem = count + np.arange(rings)
+    first = np.flatnonzero(lining)[np.argsort(ring[row == 0])]
+    quads = np.stack([hem, np.roll(hem, -1), np.roll(first, -1), first], -1)
+    triangles = np.concatenate([mouth.triangles_Q3, quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+    return MouthPaint(
+        albedo_P3=np.concatenate([albedo, layers.lip_M3]).astype(np.float32),
+        occlusion_P=np.concatenate([occlusion, np.ones(rings, np.float32)]).astype(np.float32),
+        shade_P=np.concatenate([shade, np.zeros(rings, np.float32)]).astype(np.float32),
+        gloss_P=np.concatenate([gloss, np.zeros(rings, np.float32)]).astype(np.float32),
+        triangles_Q3=triangles.astype(np.int32),
+        light_4=layers.light_4,
+    )
+
+
+def draw_mouth(paint: MouthPaint, rig: FittedRig, face: DeformedFace, ring_M3: F32, scale: float, out_HW3: U8) -> bool:
+    """Draw the inside into the frame; ring_M3: the opening in frame px. False when there is nothing to see."""
+    if face.mouth_gap * scale < SEALED_PX:
+        return False
+    size = out_HW3.shape[0]
+    left, top = np.maximum(np.floor(ring_M3[:, :2].min(0)).astype(int) - 1, 0)
+    right, bottom = np.minimum(np.ceil(ring_M3[:, :2].max(0)).astype(int) + 2, size)
+    if right <= left or bottom <= top:
+        return False
+    cover = np.empty((bottom - top, right - left), np.float32)
+    raster.coverage(np.ascontiguousarray(ring_M3[:, :2]), int(left), int(top), cover)
+
+    width = rig.face_width * scale * face.pose.scale
+    pad = math.ceil(3 * FAR_BLUR * width)
+    padded = cv2.copyMakeBorder(cover, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=0.0)
+    near = cv2.GaussianBlur(padded, (0, 0), NEAR_BLUR * width)
+    far = cv2.GaussianBlur(padded, (0, 0), FAR_BLUR * width)
+
+    points = np.concatenate([face.mouth_P3, _hem(face, rig)])
+    points = to_frame(points, scale)
+    points[:, 0] = (points[:, 0] - left + 0.5) * OVERSAMPLE - 0.5
+    points[:, 1] = (points[:, 1] - top + 0.5) * OVERSAMPLE - 0.5
+    values = np.empty((len(points), 4), np.float32)
+    normals = np.concatenate([face.mouth_normals_P3, np.zeros((len(rig.mouth_ring_M), 3), np.float32)])
+    shade_vertices(normals, paint.albedo_P3, paint.occlusion_P, paint.shade_P, paint.gloss_P, paint.light_4, values)
+
+    depth = np.empty((cover.shape[0] * OVERSAMPLE, cover.shape[1] * OVERSAMPLE), np.float32)
+    painted = np.empty((4, *depth.shape), np.float32)
+    raster.clear(depth)
+    raster.raster(points, values, paint.triangles_Q3, depth, painted)
+    lips_z = float(ring_M3[:, 2].mean())
+    compose(painted, depth, cover, near, far, pad, lips_z, FAR_DEPTH * width, int(left), int(top), out_HW3)
+    return True
+
+
+def to_frame(points_N3: F32, scale: float) -> F32:
+    """px of the portrait -> px of a frame `scale` times as large (pixel centres on integers in both)."""
+    out = points_N3 * np.float32(scale)
+    out[:, :2] += np.float32((scale - 1.0) / 2.0)
+    return np.asarray(out, np.float32)
+
+
+def _hem(face: DeformedFace, rig: FittedRig) -> F32:
+    """The opening's edge moved outwards a little, so that blurred and oversampled pixels at the edge find lip colour."""
+    ring = face.skin_V3[rig.mouth_ring_M]
+    along = np.roll(ring, -1, 0) - np.roll(ring, 1, 0)
+    out = np.stack([along[:, 1], -along[:, 0]], -1)
+    out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-3)
+    hem = ring.copy()
+    hem[:, :2] += HEM_PX * out
+    hem[:, 2] += 0.5
+    return hem
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def shade_vertices(
+    normals_P3: F32, albedo_P3: F32, occlusion_P: F32, shade_P: F32, gloss_P: F32, light_4: F32, out_P4: F32
+) -> None:
+    """Colour of each vertex, and in the fourth channel how much it depends on the opening's light (`shade_P`)."""
+    # highlight: half way between the viewer and a light above, on the brighter side
+    hx, hy, hz = light_4[1] * 0.6, np.float32(-0.28), np.float32(1.0)
+    length = math.sqrt(hx * hx + hy * hy + hz * hz)
+    hx, hy, hz = hx / length, hy / length, hz / length
+    for p in range(normals_P3.shape[0]):
+        nx, ny, nz = normals_P3[p, 0], normals_P3[p, 1], normals_P3[p, 2]
+        lit = light_4[0] + light_4[1] * nx + light_4[2] * ny + light_4[3] * nz
+        lit = min(max(lit, np.float32(0.45)), np.float32(1.15)) * occlusion_P[p]
+        shade = shade_P[p]
+        factor = 1.0 + shade * (lit - 1.0)
+        shine = max(nx * hx + ny * hy + nz * hz, np.float32(0.0))
+        shine = shine * shine
+        shine = shine * shine
+        shine = shine * shine
+        shine = shine * shine
+        gloss = gloss_P[p] * shine * shine * occlusion_P[p]
+        for c in range(3):
+            out_P4[p, c] = albedo_P3[p, c] * factor + gloss
+        out_P4[p, 3] = shade
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def compose(
+    painted_4HW: F32, depth_HW: F32, cover_HW: F32, near_HW: F32, far_HW: F32, pad: int, lips_z: float,
+    far_depth: float, left: int, top: int, out_HW3: U8,
+) -> None:  # fmt: skip
+    """Average the oversampled picture, light it through the opening, and lay it over the frame by coverage."""
+    height, width = cover_HW.shape
+    for y in range(height):
+        for x in range(width):
+            cover = cover_HW[y, x]
+            if cover <= 0.0:
+                continue
+            red = green = blue = np.float32(0.0)
+            for j in range(OVERSAMPLE):
+                for i in range(OVERSAMPLE):
+                    yy, xx = y * OVERSAMPLE + j, x * OVERSAMPLE + i
+                    z = depth_HW[yy, xx]
+                    if z == raster.FAR:
+                        continue
+                    behind = max(np.float32(lips_z) - z, np.float32(0.0))
+                    down = behind * np.float32(LIGHT_SLANT)
+                    row = y + pad - down
+                    k = min(max(int(row), 0), near_HW.shape[0] - 2)
+                    f = min(max(row - k, np.float32(0.0)), np.float32(1.0))
+                    column = x + pad
+                    a = near_HW[k, column] * (1 - f) + near_HW[k + 1, column] * f
+                    b = far_HW[k, column] * (1 - f) + far_HW[k + 1, column] * f
+                    mix = min(behind / np.float32(far_depth), np.float32(1.0))
+                    seen = min((a + (b - a) * mix) * np.float32(1.15), np.float32(1.0))
+                    light = np.float32(AMBIENT) + np.float32(1.0 - AMBIENT) * seen
+                    light = 1 + painted_4HW[3, yy, xx] * (light - 1)
+                    red += painted_4HW[0, yy, xx] * light
+                    green += painted_4HW[1, yy, xx] * light
+                    blue += painted_4HW[2, yy, xx] * light
+            share = np.float32(1.0 / (OVERSAMPLE * OVERSAMPLE))
+            u, v = top + y, left + x
+            for c in range(3):
+                colour = (red if c == 0 else green if c == 1 else blue) * share
+                mixed = out_HW3[u, v, c] * (1 - cover) + min(max(colour, np.float32(0.0)), np.float32(255.0)) * cover
+                out_HW3[u, v, c] = np.uint8(mixed + np.float32(0.5))

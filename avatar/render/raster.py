@@ -1,0 +1,210 @@
+"""Scan conversion on one core: numba kernels that release the GIL.
+
+All kernels take points whose pixel centres lie on integers (x right, y down). Triangles may wind either way; a shared
+edge is computed from the same two end points in the same order on both sides, so meshes are watertight.
+
+Shape suffixes: N points, T triangles, H x W pixels, C colour channels, B vertices of a polygon.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+I32 = NDArray[np.int32]
+U8 = NDArray[np.uint8]
+
+FAR = np.float32(-1e30)
+"""Depth of a pixel that nothing has been drawn on; z grows towards the viewer."""
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def clear(depth_HW: F32) -> None:
+    """Forget everything drawn."""
+    depth_HW[:] = FAR
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def raster(points_N3: F32, values_NC: F32, triangles_T3: I32, depth_HW: F32, out_CHW: F32) -> None:
+    """Draw triangles with a depth test; `values_NC` are interpolated linearly into the C planes of `out_CHW`.
+
+    points_N3: px, z towards the viewer. Only pixels nearer than `depth_HW` are written.
+    """
+    height, width = depth_HW.shape
+    channels = out_CHW.shape[0]
+    slope_x = np.empty(channels, np.float32)
+    base = np.empty(channels, np.float32)
+    for t in range(triangles_T3.shape[0]):
+        i0, i1, i2 = triangles_T3[t, 0], triangles_T3[t, 1], triangles_T3[t, 2]
+        y0, y1, y2 = points_N3[i0, 1], points_N3[i1, 1], points_N3[i2, 1]
+        # top, middle, bottom; ties in y by index, so that neighbours agree on each edge's direction
+        if y1 < y0 or (y1 == y0 and i1 < i0):
+            i0, i1, y0, y1 = i1, i0, y1, y0
+        if y2 < y1 or (y2 == y1 and i2 < i1):
+            i1, i2, y1, y2 = i2, i1, y2, y1
+            if y1 < y0 or (y1 == y0 and i1 < i0):
+                i0, i1, y0, y1 = i1, i0, y1, y0
+        first, last = max(int(math.ceil(y0)), 0), min(int(math.ceil(y2)), height)
+        if first >= last:
+            continue
+        x0, x1, x2 = points_N3[i0, 0], points_N3[i1, 0], points_N3[i2, 0]
+        if max(x0, x1, x2) < 0 or min(x0, x1, x2) > width - 1:
+            continue
+        dx1, dy1, dx2, dy2 = x1 - x0, y1 - y0, x2 - x0, y2 - y0
+        area = dx1 * dy2 - dx2 * dy1
+        if area == 0.0:
+            continue
+        inverse = np.float32(1.0) / area
+        z0 = points_N3[i0, 2]
+        dz1, dz2 = points_N3[i1, 2] - z0, points_N3[i2, 2] - z0
+        zx = (dz1 * dy2 - dz2 * dy1) * inverse
+        zy = (dz2 * dx1 - dz1 * dx2) * inverse
+        long_slope = dx2 / dy2
+        for y in range(first, last):
+            fy = np.float32(y)
+            along = fy - y0
+            xa = x0 + along * long_slope
+            if fy < y1:
+                xb = x0 + along * (dx1 / dy1)
+            elif y2 > y1:
+                xb = x1 + (fy - y1) * ((x2 - x1) / (y2 - y1))
+            else:
+                xb = x1
+            if xa > xb:
+                xa, xb = xb, xa
+            start, stop = max(int(math.ceil(xa)), 0), min(int(math.ceil(xb)), width)
+            if start >= stop:
+                continue
+            offset = np.float32(start) - x0
+            z = z0 + zx * offset + zy * along
+            for c in range(channels):
+                v0 = values_NC[i0, c]
+                dv1, dv2 = values_NC[i1, c] - v0, values_NC[i2, c] - v0
+                slope_x[c] = (dv1 * dy2 - dv2 * dy1) * inverse
+                base[c] = v0 + slope_x[c] * offset + (dv2 * dx1 - dv1 * dx2) * inverse * along
+            for x in range(start, stop):
+                step = np.float32(x - start)
+                near = z + zx * step
+                if near > depth_HW[y, x]:
+                    depth_HW[y, x] = near
+                    for c in range(channels):
+                        out_CHW[c, y, x] = base[c] + slope_x[c] * step
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def raster_map(points_N3: F32, source_N2: F32, triangles_T3: I32, depth_HW: F32, map_2HW: F32) -> None:
+    """`raster` for the two planes of a warp map (the hot loop of the decoder, hence written out)."""
+    height, width = depth_HW.shape
+    for t in range(triangles_T3.shape[0]):
+        i0, i1, i2 = triangles_T3[t, 0], triangles_T3[t, 1], triangles_T3[t, 2]
+        y0, y1, y2 = points_N3[i0, 1], points_N3[i1, 1], points_N3[i2, 1]
+        if y1 < y0 or (y1 == y0 and i1 < i0):
+            i0, i1, y0, y1 = i1, i0, y1, y0
+        if y2 < y1 or (y2 == y1 and i2 < i1):
+            i1, i2, y1, y2 = i2, i1, y2, y1
+            if y1 < y0 or (y1 == y0 and i1 < i0):
+                i0, i1, y0, y1 = i1, i0, y1, y0
+        first, last = max(int(math.ceil(y0)), 0), min(int(math.ceil(y2)), height)
+        if first >= last:
+            continue
+        x0, x1, x2 = points_N3[i0, 0], points_N3[i1, 0], points_N3[i2, 0]
+        if max(x0, x1, x2) < 0 or min(x0, x1, x2) > width - 1:
+            continue
+        dx1, dy1, dx2, dy2 = x1 - x0, y1 - y0, x2 - x0, y2 - y0
+        area = dx1 * dy2 - dx2 * dy1
+        if area == 0.0:
+            continue
+        inverse = np.float32(1.0) / area
+        z0, u0, v0 = points_N3[i0, 2], source_N2[i0, 0], source_N2[i0, 1]
+        dz1, dz2 = points_N3[i1, 2] - z0, points_N3[i2, 2] - z0
+        du1, du2 = source_N2[i1, 0] - u0, source_N2[i2, 0] - u0
+        dv1, dv2 = source_N2[i1, 1] - v0, source_N2[i2, 1] - v0
+        zx, zy = (dz1 * dy2 - dz2 * dy1) * inverse, (dz2 * dx1 - dz1 * dx2) * inverse
+        ux, uy = (du1 * dy2 - du2 * dy1) * inverse, (du2 * dx1 - du1 * dx2) * inverse
+        vx, vy = (dv1 * dy2 - dv2 * dy1) * inverse, (dv2 * dx1 - dv1 * dx2) * inverse
+        long_slope = dx2 / dy2
+        upper_slope = dx1 / dy1 if dy1 > 0 else np.float32(0.0)
+        lower_slope = (x2 - x1) / (y2 - y1) if y2 > y1 else np.float32(0.0)
+        for y in range(first, last):
+            fy = np.float32(y)
+            along = fy - y0
+            xa = x0 + along * long_slope
+            xb = x0 + along * upper_slope if fy < y1 else x1 + (fy - y1) * lower_slope
+            if xa > xb:
+                xa, xb = xb, xa
+            start, stop = max(int(math.ceil(xa)), 0), min(int(math.ceil(xb)), width)
+            if start >= stop:
+                continue
+            offset = np.float32(start) - x0
+            z = z0 + zx * offset + zy * along
+            u = u0 + ux * offset + uy * along
+            v = v0 + vx * offset + vy * along
+            for x in range(start, stop):
+                step = np.float32(x - start)
+                near = z + zx * step
+                if near > depth_HW[y, x]:
+                    depth_HW[y, x] = near
+                    map_2HW[0, y, x] = u + ux * step
+                    map_2HW[1, y, x] = v + vx * step
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def over(layer_HW4: U8, plate_HW3: U8, out_HW3: U8) -> None:
+    """Lay an RGBA picture over a plate; all three of the same height and width."""
+    for y in range(out_HW3.shape[0]):
+        for x in range(out_HW3.shape[1]):
+            alpha = np.int32(layer_HW4[y, x, 3])
+            alpha += alpha >> 7
+            for c in range(3):
+                below = np.int32(plate_HW3[y, x, c])
+                out_HW3[y, x, c] = np.uint8(below + (((np.int32(layer_HW4[y, x, c]) - below) * alpha + 128) >> 8))
+
+
+SUBLINES = 4
+"""Lines per pixel row on which `coverage` measures exact spans."""
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def coverage(polygon_B2: F32, left: int, top: int, cover_HW: F32) -> None:
+    """Share of each pixel inside a closed polygon (even-odd), 0..1, into a patch whose first pixel is (left, top)."""
+    cover_HW[:] = 0.0
+    height, width = cover_HW.shape
+    count = polygon_B2.shape[0]
+    crossings = np.empty(count, np.float32)
+    weight = np.float32(1.0 / SUBLINES)
+    for line in range(height * SUBLINES):
+        y = np.float32(top - 0.5 + (line + 0.5) / SUBLINES)
+        row = line // SUBLINES
+        found = 0
+        for b in range(count):
+            ax, ay = polygon_B2[b, 0], polygon_B2[b, 1]
+            after = b + 1 if b + 1 < count else 0
+            bx, by = polygon_B2[after, 0], polygon_B2[after, 1]
+            if (ay <= y) != (by <= y):
+                crossings[found] = ax + (y - ay) / (by - ay) * (bx - ax)
+                found += 1
+        for i in range(1, found):  # few crossings: insertion sort
+            value = crossings[i]
+            k = i - 1
+            while k >= 0 and crossings[k] > value:
+                crossings[k + 1] = crossings[k]
+                k -= 1
+            crossings[k + 1] = value
+        for i in range(0, found - 1, 2):
+            # span in patch pixels: pixel p covers [p, p + 1)
+            a = max(crossings[i] - np.float32(left) + np.float32(0.5), np.float32(0.0))
+            b_ = min(crossings[i + 1] - np.float32(left) + np.float32(0.5), np.float32(width))
+            if b_ <= a:
+                continue
+            first, last = int(a), min(int(b_), width - 1)
+            if first == last:
+                cover_HW[row, first] += weight * (b_ - a)
+            else:
+                cover_HW[row, first] += weight * (first + 1 - a)
+                for x in range(first + 1, last):
+                    cover_HW[row, x] += weight
+                cover_HW[row, last] += weight * (b_ - last)

@@ -1,0 +1,139 @@
+"""Everything around the face: hair, ears, neck, shoulders, as a mesh welded to the skin's rim.
+
+Rays run from the middle of the face through each vertex of the oval to well beyond the frame; rings of vertices lie
+along them. The first ring *is* the skin's own rim, so there is no seam. A vertex goes with the head (rigidly, with a
+guessed depth) by `follow`, which fades down the neck, and with the rim's expression (jaw, cheeks) by `drag`, which
+fades outwards. What lies beyond the person does not matter: the background is a separate, still picture.
+
+Shape suffixes: V skin vertices, J vertices of the oval, R rings, U = R * J vertices of this mesh, T triangles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.rig.types import DeformedFace, FittedRig
+
+F32 = NDArray[np.float32]
+I32 = NDArray[np.int32]
+
+RINGS: Final = 13
+REACH: Final = 1.5
+"""The last ring lies on a square this many frames wide, so that no motion in range uncovers the frame."""
+NECK_LENGTH: Final = 0.62
+"""Face widths below the jaw over which head motion fades to the shoulders'."""
+TORSO_SHARE: Final = np.array([0.3, 0.2], np.float32)
+"""Shares of the head's shift (x, y) that shoulders go along with: this is how breathing reaches them."""
+DRAG_SIDE: Final = 0.12
+DRAG_NECK: Final = 0.42
+"""Face widths over which the rim's expression fades, sideways and upwards / down the neck."""
+BEHIND: Final = 0.55
+"""Face widths: how far behind the rim the hair's depth settles."""
+
+
+@dataclass(frozen=True)
+class Underlay:
+    """Precomputed for one rig (px of the framed portrait)."""
+
+    rest_U3: F32
+    """z: the guessed depth. The first J rows are the oval itself (drawn with the skin's positions)."""
+    triangles_T3: I32
+    follow_U: F32
+    drag_UJ: F32
+    """Weights of the rim's expression offsets."""
+    torso_U: F32
+    """0..1, share of TORSO_SHARE that a vertex gets."""
+    oval_J: I32
+    """Skin vertices of the rim."""
+
+
+def build_underlay(rig: FittedRig) -> Underlay:
+    """Lay out the mesh and its weights. Needs only the rig."""
+    width, size = rig.face_width, rig.size
+    oval = rig.rest_V3[rig.oval_ring].astype(np.float64)
+    count = len(oval)
+    middle = oval[:, :2].mean(0)
+    ray = oval[:, :2] - middle
+    centre = np.array([size / 2, size / 2])
+    # far ends: where each ray meets a large square around the frame
+    half = REACH * size
+    reach = np.minimum(*(((np.sign(ray) * half + centre - middle) / np.where(ray == 0, 1e-9, ray)).T))
+    far = middle + ray * reach[:, None]
+    share = (np.arange(RINGS) / (RINGS - 1)) ** 2.2
+    rest_RJ2 = oval[None, :, :2] + share[:, None, None] * (far - oval[:, :2])
+    out_RJ = np.linalg.norm(rest_RJ2 - oval[None, :, :2], axis=-1) / width
+
+    down = rig.R_source_33[:2, 1] / np.linalg.norm(rig.R_source_33[:2, 1])
+    below_RJ = (rest_RJ2 - oval[None, :, :2]) @ down / width
+    # a vertex beside the jaw hangs lower than its own rim point says: measure from the jaw's height as well
+    jaw_y = float(np.quantile(oval[:, :2] @ down, 0.8))
+    below_RJ = np.maximum(
+        below_RJ, np.where(out_RJ > 0, (rest_RJ2 @ down - jaw_y) / width * np.minimum(out_RJ * 4, 1), 0)
+    )
+    fade_RJ = smoothstep(below_RJ / NECK_LENGTH)
+    across = np.abs((rest_RJ2 - middle) @ np.array([down[1], -down[0]])) / width
+    aside_RJ = smoothstep((across - 1.0) / 0.8) * smoothstep((below_RJ + 0.3) / 0.6)
+    follow_RJ = (1 - fade_RJ) * (1 - aside_RJ)
+
+    z_rim = oval[:, 2]
+    back = -0.15 * width
+    z_RJ = back + (z_rim[None] - back) * np.exp(-((out_RJ / BEHIND) ** 2))
+
+    neck_RJ = np.clip(below_RJ / np.maximum(out_RJ, 1e-6), 0, 1)
+    scale_RJ = DRAG_SIDE + (DRAG_NECK - DRAG_SIDE) * smoothstep(neck_RJ)
+    drag_RJ = np.exp(-((out_RJ / scale_RJ) ** 1.5))
+    # further out, neighbours on the rim share the say
+    position = np.r_[0, np.cumsum(np.linalg.norm(np.diff(oval[:, :2], axis=0), axis=1))] / width
+    total = position[-1] + np.linalg.norm(oval[0, :2] - oval[-1, :2]) / width
+    gap = np.abs(position[:, None] - position[None])
+    gap = np.minimum(gap, total - gap)
+    drag_UJ = np.zeros((RINGS * count, count))
+    for ring in range(RINGS):
+        sigma = 0.01 + 0.5 * out_RJ[ring]
+        kernel = np.exp(-0.5 * (gap / sigma[:, None]) ** 2)
+        kernel /= kernel.sum(1, keepdims=True)
+        if ring == 0:
+            kernel = np.eye(count)
+        drag_UJ[ring * count : (ring + 1) * count] = kernel * drag_RJ[ring][:, None]
+    drag_UJ[drag_UJ < 1e-4] = 0.0
+
+    lowest = np.clip((size - rest_RJ2[..., 1]) / (0.12 * size), 0, 1)
+    rest_U3 = np.concatenate([rest_RJ2, z_RJ[..., None]], -1).reshape(-1, 3)
+    index = np.arange(RINGS * count).reshape(RINGS, count)
+    inner, outer = index[:-1], index[1:]
+    quads = np.stack([inner, np.roll(inner, -1, 1), np.roll(outer, -1, 1), outer], -1).reshape(-1, 4)
+    triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+    return Underlay(
+        rest_U3=rest_U3.astype(np.float32),
+        triangles_T3=triangles.astype(np.int32),
+        follow_U=follow_RJ.ravel().astype(np.float32),
+        drag_UJ=drag_UJ.astype(np.float32),
+        torso_U=smoothstep(lowest).ravel().astype(np.float32),
+        oval_J=rig.oval_ring,
+    )
+
+
+def deform_underlay(underlay: Underlay, rig: FittedRig, face: DeformedFace) -> F32:
+    """Posed vertices [U, 3], px; z is the posed depth, always behind the skin's rim."""
+    rigid = rig.move(underlay.rest_U3, face.pose)
+    count = len(underlay.oval_J)
+    skin_J3 = face.skin_V3[underlay.oval_J]
+    offset_J3 = skin_J3 - rig.move(rig.rest_V3[underlay.oval_J], face.pose)
+    follow = underlay.follow_U[:, None]
+    torso = (face.pose.t_3[:2] * TORSO_SHARE) * underlay.torso_U[:, None]
+    points = rigid.copy()
+    points[:, :2] = underlay.rest_U3[:, :2] + torso + follow * (rigid[:, :2] - underlay.rest_U3[:, :2] - torso)
+    points += underlay.drag_UJ @ offset_J3
+    points[:count] = skin_J3
+    points[count:, 2] -= 0.05 * rig.face_width
+    return points
+
+
+def smoothstep(t: NDArray[np.float64]) -> NDArray[np.float64]:
+    """0 below 0, 1 above 1, smooth between."""
+    t = np.clip(t, 0.0, 1.0)
+    return np.asarray(t * t * (3.0 - 2.0 * t))
