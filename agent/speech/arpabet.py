@@ -16,3 +16,28 @@ def from_flite(phone: str) -> str:
     """flite / festival US-English phone -> ARPAbet; an unknown name becomes `sil` rather than a wrong mouth."""
     mapped = _FLITE.get(phone, phone.upper())
     return mapped if mapped in ARPABET else "sil"
+
+
+_ESPEAK: dict[str, tuple[str, ...]] = {
+    # vowels
+    "@": ("AH",), "@L": ("AH", "L"), "3": ("ER",), "3:": ("ER",), "a": ("AE",), "a#": ("AH",), "aa": ("AE",),
+    "A": ("AA",), "A:": ("AA",), "A@": ("AA", "R"), "0": ("AA",), "O": ("AO",), "O:": ("AO",), "O2": ("AO",),
+    "O@": ("AO", "R"), "o@": ("AO", "R"), "o": ("OW",), "E": ("EH",), "e": ("EY",), "e@": ("EH", "R"), "e:": ("EY",),
+    "I": ("IH",), "I2": ("IH",), "i": ("IY",), "i:": ("IY",), "i@": ("IH", "R"), "i@3": ("IH", "R"), "U": ("UH",),
+    "U@": ("UH", "R"), "u": ("UW",), "u:": ("UW",), "V": ("AH",), "aI": ("AY",), "aI@": ("AY", "ER"),
+    "aI3": ("AY", "ER"), "aU": ("AW",), "aU@": ("AW", "ER"), "eI": ("EY",), "oU": ("OW",), "OI": ("OY",),
+    # consonants
+    "b": ("B",), "d": ("D",), "D": ("DH",), "dZ": ("JH",), "f": ("F",), "g": ("G",), "h": ("HH",), "j": ("Y",),
+    "k": ("K",), "l": ("L",), "m": ("M",), "n": ("N",), "N": ("NG",), "p": ("P",), "r": ("R",), "R": ("R",),
+    "s": ("S",), "S": ("SH",), "t": ("T",), "T": ("TH",), "tS": ("CH",), "v": ("V",), "w": ("W",), "x": ("K",),
+    "z": ("Z",), "Z": ("ZH",), "C": ("SH",), "H": ("HH",),
+}  # fmt: skip
+
+
+def from_espeak(mnemonic: str) -> tuple[str, ...]:
+    """espeak-ng phoneme mnemonic -> one or two phones; `sil` for a pause; () for marks that make no phone."""
+    name = mnemonic.lstrip("',%=|")
+    if not name or name.startswith("_"):
+        return ("sil",)
+    # Allophones carry a digit, `#` or `-` behind the name of their phoneme: t#, I2, r-, @-.
+    return _ESPEAK.get(name) or _ESPEAK.get(name.rstrip("0123456789#-:;^")) or ()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from agent.speech.arpabet import from_flite
 from agent.speech.errors import SpeechError
+from agent.speech.helper import kill_now
 from agent.speech.voice import Utterance, Voice
 from avatar.audio.phones import TimedPhone
 
@@ -86,7 +87,7 @@ class FliteVoice(Voice):
             raise SpeechError("engine_failed", f"flite took more than {_TIMEOUT_S:.0f} s for one sentence.") from error
         finally:
             if process.returncode is None:
-                process.kill()
+                kill_now(process)
                 await process.wait()
         if process.returncode != 0:
             raise SpeechError("engine_failed", f"flite stopped with code {process.returncode}.", INSTALL_HINT)
