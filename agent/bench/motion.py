@@ -26,7 +26,7 @@ def bench_motion(settings: Settings, quick: bool, console: Console) -> dict[str,
     try:
         seconds = 10 if quick else 30
         speech_S = _speech(settings, seconds)
-        MotionStream(seed=1, viseme_net=VisemeNet()).push_audio(speech_S[:STREAM_RATE])  # warm-up: load weights, compile
+        MotionStream(seed=1, viseme_net=VisemeNet()).push_audio(speech_S[:STREAM_RATE])  # warm-up
 
         motion = MotionStream(seed=settings.avatar.seed, viseme_net=VisemeNet())
         chunk = FRAME_SAMPLES * 5
