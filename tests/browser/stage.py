@@ -24,13 +24,14 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from browser import DIST
+from tests.browser import DIST
 
 FRAME = 960
 RATE = 24_000
 SECONDS = 40
 BITS = 20
 SQUARE = 24
+POLICY = "default-src 'self'; img-src 'self' blob: data:; connect-src 'self' ws: wss:"
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
@@ -118,9 +119,9 @@ class Stage:
         self.quiet = True
         await self.say({"type": "clear", "epoch": self.epoch})
 
-    async def wait_for(self, kind: str, count: int = 1, timeout: float = 10) -> dict[str, Any]:
+    async def wait_for(self, kind: str, count: int = 1, within_s: float = 10) -> dict[str, Any]:
         """The `count`-th message of this type from the page."""
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(within_s):
             while True:
                 found = [message for message in self.texts if message["type"] == kind]
                 if len(found) >= count:
@@ -146,7 +147,7 @@ class Stage:
                 "Content-Length": str(len(body)),
                 "Connection": "close",
                 # As strict as the real server may be.
-                "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; connect-src 'self' ws: wss:",
+                "Content-Security-Policy": POLICY,
             }
         )
         return Response(status.value, status.phrase, headers, body)

@@ -12,6 +12,7 @@ import { type NoticeAction, notices, type Problem, panel } from "./ui/notices";
 
 const DRAW_EVERY_MS = 100;
 const PROBLEM_SHOWN_MS = 12_000;
+const RETURN_AFTER_MS = 10_000;
 const DEBUG_KEY = "visavis.details";
 
 export class App {
@@ -31,6 +32,9 @@ export class App {
   #problem: Problem | null = null;
   #problemTimer: number | undefined;
   #retryAt = 0;
+  /** "Start again" was pressed: start as soon as the connection stands. */
+  #restarting = false;
+  #returnTimer: number | undefined;
   #typed = 0;
   #latency: TurnLatency | null = null;
   #serverFigures: Record<string, string> = {};
@@ -135,6 +139,15 @@ export class App {
     } else if (status.kind !== "connecting") {
       this.#state = "idle";
     }
+    if (status.kind === "ended" && status.reason === "idle") {
+      this.#awaitNextVisitor();
+    }
+    if (status.kind === "open" && this.#restarting) {
+      void this.#start(true);
+    }
+    if (status.kind !== "connecting") {
+      this.#restarting = false;
+    }
     if (status.kind === "busy" || status.kind === "refused" || status.kind === "ended") {
       this.#started = false;
       this.#live = false;
@@ -142,6 +155,17 @@ export class App {
       this.#mute.set(false);
     }
     this.#draw();
+  }
+
+  /** On a public screen the last visitor has gone: hide their words, and soon be ready for the next. */
+  #awaitNextVisitor(): void {
+    this.#captions.clear();
+    window.clearTimeout(this.#returnTimer);
+    this.#returnTimer = window.setTimeout(() => {
+      if (this.#connection.kind === "ended") {
+        this.#transport.connect();
+      }
+    }, RETURN_AFTER_MS);
   }
 
   #bindControls(): void {
@@ -218,7 +242,10 @@ export class App {
       void this.#start(true);
       return;
     }
-    // "Start again" and "try again" begin with a new connection; the visitor starts from there.
+    this.#restarting = this.#connection.kind === "ended";
+    if (this.#restarting) {
+      this.#captions.clear();
+    }
     this.#transport.connect();
   }
 

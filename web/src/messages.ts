@@ -77,7 +77,8 @@ export const text = {
     endedTitle: "Goodbye!",
     ended: {
       idle: "The conversation ended because it was quiet for a while.",
-      timeout: "This conversation has reached its time limit.",
+      time: "This conversation has reached its time limit.",
+      error: "Something went wrong on the server, so the conversation ended.",
       shutdown: "The server was stopped.",
       visitor: "You ended the conversation.",
       other: "The conversation has ended.",
@@ -91,7 +92,9 @@ export const text = {
     server: "Server",
     none: "No turn yet",
     marks: {
+      speech_end: "end of speech",
       transcript: "transcript",
+      turn_end: "end of turn",
       first_text: "first text",
       first_audio: "first audio",
       first_frame: "first frame",

@@ -27,6 +27,9 @@ export class CaptionView {
     const { log, empty, captions: list } = this.elements;
     const following = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_END_PX;
     empty.hidden = captions.length > 0;
+    if (captions.length === 0) {
+      this.elements.announcer.replaceChildren();
+    }
     const wanted = new Set(captions.map((caption) => caption.key));
     for (const [key, item] of this.#items) {
       if (!wanted.has(key)) {
