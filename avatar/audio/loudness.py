@@ -13,7 +13,11 @@ from avatar.clock import STREAM_RATE
 FLOOR_DB: Final = -70.0
 _BIN: Final = STREAM_RATE // 100
 _START_LEVEL_DB: Final = -23.0
-_LEVEL_STEP: Final = 0.012  # per 10 ms of speech: follows a new speaker within about a second
+_AUDIBLE_DB: Final = -55.0
+_SPEECH_RANGE_DB: Final = 18.0
+_RISE, _FALL = 0.025, 0.012  # per 10 ms of speech: the level follows a new speaker within a second
+_SINK_DB: Final = 0.015  # per 10 ms of audible sound too faint to be speech: finds a much quieter speaker
+_START_BINS: Final = 60
 
 
 class Loudness:
@@ -26,6 +30,7 @@ class Loudness:
         self.rows = Rows(2)
         self._rest_S = np.zeros(0, dtype=np.int16)
         self._level_db = _START_LEVEL_DB
+        self._heard = 0
 
     def push(self, pcm_S: NDArray[np.int16]) -> None:
         """Append int16 samples at 24 kHz."""
@@ -40,8 +45,14 @@ class Loudness:
         level_B = np.empty(bins, dtype=np.float32)
         level = self._level_db
         for i, db in enumerate(db_B.tolist()):
-            if db > max(level - 18.0, -52.0):
-                level += _LEVEL_STEP * (db - level)
+            if db > _AUDIBLE_DB:
+                if self._heard < _START_BINS:
+                    level += max(_RISE if db > level else _FALL, 1.0 / (self._heard + 8)) * (db - level)
+                elif db > level - _SPEECH_RANGE_DB:
+                    level += (_RISE if db > level else _FALL) * (db - level)
+                else:
+                    level -= _SINK_DB
+                self._heard += 1
             level_B[i] = level
         self._level_db = level
         self.rows.append(np.stack([db_B, level_B], axis=1).astype(np.float32))
@@ -55,3 +66,12 @@ class Loudness:
         level = window_B2[known_B][-1, 1]
         relative_B: NDArray[np.float32] = np.where(known_B, window_B2[:, 0] - level, FLOOR_DB).astype(np.float32)
         return relative_B
+
+    def envelope(self, first: int, last: int, reach: int) -> NDArray[np.float32]:
+        """For bins [first, last): the loudest of the bins within `reach`, in dB against the bin's level."""
+        window_B2 = self.rows.window(first - reach, last + reach)
+        db_B = np.where(window_B2[:, 1] != 0.0, window_B2[:, 0], FLOOR_DB)
+        peak_B = np.lib.stride_tricks.sliding_window_view(db_B, 2 * reach + 1).max(1)
+        level_B = window_B2[reach : reach + last - first, 1]
+        envelope_B: NDArray[np.float32] = np.where(level_B != 0.0, peak_B - level_B, FLOOR_DB).astype(np.float32)
+        return envelope_B

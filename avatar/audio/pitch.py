@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,18 @@ HIGH_HZ: Final = 400.0
 _DECIMATE: Final = 3
 _RATE: Final = STREAM_RATE // _DECIMATE
 _VOICED: Final = 0.5
+
+
+def _autocorrelation(x_S: NDArray[np.floating[Any]], size: int) -> NDArray[np.float64]:
+    auto_L: NDArray[np.float64] = np.fft.irfft(np.abs(np.fft.rfft(x_S, size)) ** 2, size)[: len(x_S)]
+    return auto_L
+
+
+@lru_cache(maxsize=4)
+def _window(length: int, size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A Hann window and its own autocorrelation, which the signal's is divided by."""
+    window_S: NDArray[np.float64] = np.hanning(length)
+    return window_S, _autocorrelation(window_S, size)
 
 
 def pitch(pcm_S: NDArray[np.int16]) -> float:
@@ -29,10 +42,8 @@ def pitch(pcm_S: NDArray[np.int16]) -> float:
     if energy < len(x_S) * 60.0**2:  # quieter than about -55 dB full scale
         return 0.0
     size = 1 << (2 * len(x_S) - 1).bit_length()
-    spectrum = np.fft.rfft(x_S * np.hanning(len(x_S)), size)
-    auto_L = np.fft.irfft(np.abs(spectrum) ** 2, size)[: len(x_S)]
-    window_spectrum = np.fft.rfft(np.hanning(len(x_S)), size)
-    window_L = np.fft.irfft(np.abs(window_spectrum) ** 2, size)[: len(x_S)]
+    window_S, window_L = _window(len(x_S), size)
+    auto_L = _autocorrelation(x_S * window_S, size)
     low, high = int(_RATE / HIGH_HZ), min(int(_RATE / LOW_HZ), len(x_S) * 2 // 3)
     ratio_L = (auto_L[low:high] / auto_L[0]) / np.maximum(window_L[low:high] / window_L[0], 1e-3)
     inner_L = ratio_L[1:-1]

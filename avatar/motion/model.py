@@ -17,11 +17,16 @@ from avatar.audio.phones import TimedPhone
 from avatar.clock import FRAME_SAMPLES
 from avatar.motion.articulation import AHEAD_BINS, BIN_SAMPLES, BINS_PER_FRAME, PAST_BINS, UnitTrack, blend, to_motion
 from avatar.motion.prosody import Prosody
+from avatar.motion.viseme_net import for_lips
 
 Floats = NDArray[np.float32]
 
 LOOKAHEAD_FRAMES: Final = 5
 """Speech that must lie beyond a frame before it is shown (200 ms), unless the segment has ended."""
+
+
+_GATE_REACH_BINS: Final = 8  # the silence inside a stop is part of speech
+_SILENT_DB, _GATE_RANGE_DB = 26.0, 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,7 @@ class ProceduralMotion:
             first - PAST_BINS,
             first + BINS_PER_FRAME + AHEAD_BINS,
             known=min(known, limit),
-            silent_after=last_known,
+            silent_after=last_known and known <= limit,
         )
         value_A = blend(window_BU)
         prosody_D, boundary = self._prosody.frame(index)
@@ -137,11 +142,19 @@ class ProceduralMotion:
         around_B = self._prosody.loudness.relative(first_bin - 6, first_bin + BINS_PER_FRAME + 6)
         weight_B = np.hanning(len(around_B) + 2)[1:-1]
         level_db = float((np.maximum(around_B, -30.0) * weight_B).sum() / weight_B.sum())
-        return float(np.clip(1.0 + 0.045 * (level_db + 2.0), 0.55, 1.35))
+        return float(np.clip(1.0 + 0.045 * level_db, 0.55, 1.35))
 
     def _add_posteriors(self, posterior_BV: Floats) -> None:
-        self._track.add_visemes(posterior_BV, self._net_bin)
-        self._net_bin += len(posterior_BV)
+        """Lay the network's posteriors on the track; where nothing sounds, the mouth rests whatever they say."""
+        last = self._net_bin + len(posterior_BV)
+        if last == self._net_bin:
+            return
+        envelope_B = self._prosody.loudness.envelope(self._net_bin, last, _GATE_REACH_BINS)
+        sounding_B1 = np.clip((envelope_B + _SILENT_DB) / _GATE_RANGE_DB, 0.0, 1.0)[:, None]
+        lips_BV = for_lips(posterior_BV) * sounding_B1
+        lips_BV[:, 0] += 1.0 - sounding_B1[:, 0]
+        self._track.add_visemes(lips_BV.astype(np.float32), self._net_bin)
+        self._net_bin = last
 
     def _guess_from_loudness(self) -> Floats:
         """Without a network: loud is an open mouth, quiet a closed one; float32 [bins, 15]."""
