@@ -130,8 +130,22 @@ def analyse(
         models = load_models(settings)
     faces = find_faces(models, image, timings)
     index, notes = choose(faces, image, face_index)
+    notes = [*image.warnings, *notes, *judge(faces[index], image)]
+    return frame_face(models, image, faces, index, size=size, warnings=notes, timings=timings)
+
+
+def frame_face(
+    models: Models,
+    image: PortraitImage,
+    faces: list[Face],
+    index: int,
+    *,
+    size: int,
+    warnings: list[str],
+    timings: dict[str, float],
+) -> PortraitAnalysis:
+    """The framed portrait of one of the faces, whatever its quality."""
     face = faces[index]
-    notes = [*image.warnings, *notes, *judge(face, image)]
     height, width = image.rgb_HW3.shape[:2]
     with _Stage(timings, "frame"):
         to_source_33 = frame_to_source(face.landmarks.points_N3, size, width, height)
@@ -148,7 +162,7 @@ def analyse(
         matte_HW=matte_HW,
         to_source_33=to_source_33,
         face_count=len(faces),
-        warnings=notes,
+        warnings=warnings,
         score=face.score,
         face_index=index,
         pose_deg_3=face.pose_deg_3,
