@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 from agent.clock import Clock
 from agent.runner import AvatarRunner, Sink
 from agent.session import Parts
@@ -16,6 +18,14 @@ from dialogue.registry import create
 WARM_UP_TEXT = "Hello."
 
 
+@runtime_checkable
+class Warmable(Protocol):
+    """A recogniser that would load its model with the visitor's first words."""
+
+    async def warm(self) -> None:
+        """Load it now."""
+
+
 async def build_parts(settings: Settings) -> Parts:
     """Recogniser, voice, turn detection and dialogue, ready to use. Raises what explains itself to the operator."""
     dialogue = create(settings.dialogue)
@@ -23,9 +33,12 @@ async def build_parts(settings: Settings) -> Parts:
     voice = choose_voice(settings.speech)
     async for _ in voice.synthesize(WARM_UP_TEXT):
         pass
+    recogniser = choose_stt(settings.speech, dialogue.vocabulary())
+    if isinstance(recogniser, Warmable):
+        await recogniser.warm()
     return Parts(
         voice=voice,
-        stt=choose_stt(settings.speech, dialogue.vocabulary()),
+        stt=recogniser,
         vad=make_vad(settings.speech),
         turn_handling=turn_handling(settings.speech),
         dialogue=dialogue,

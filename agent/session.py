@@ -133,7 +133,8 @@ class Conversation:
             vad=WatchedVAD(parts.vad, self._on_vad),
             llm=self._llm,
             tts=VisavisTTS(parts.voice),
-            turn_handling=parts.turn_handling,
+            # The voice is ours and costs nothing to try: speech is ready when the turn is over.
+            turn_handling={**parts.turn_handling, "preemptive_generation": {"enabled": True, "preemptive_tts": True}},
             tts_text_transforms=None,  # the voice cleans what it is given
             user_away_timeout=settings.session.idle_reset_s,
             aec_warmup_duration=echo_warmup_s,
