@@ -38,6 +38,9 @@ LIP_LINE: Final = 0.012
 CAP_BEHIND: Final = 0.05
 """Face widths: the lids' and lips' stand-in texture lies this far behind them."""
 
+EDGE_REACH: Final = 0.15
+"""How far around lips and lids edges are smoothed / width of the ring."""
+
 
 class Decoder:
     """One per session; identities are shared and never written to. Not for use by two threads at once."""
@@ -95,6 +98,7 @@ class Decoder:
         points, source = timer("mesh", lambda: self._mesh(face, skin))
         timer("raster", lambda: self._rasterise(points, source))
         timer("warp", lambda: self._warp(out))
+        timer("edges", lambda: self._smooth_edges(skin, points, source, out))
         timer("eyes", lambda: self._draw_eyes(face, skin, out))
         ring = skin[self.rig.mouth_ring_M]
         timer("mouth", lambda: draw_mouth(self._paint, self.rig, face, ring, scale, out))
@@ -119,6 +123,7 @@ class Decoder:
             caps += [np.stack([u[:-1], u[1:], l[1:]], -1), np.stack([u[:-1], l[1:], l[:-1]], -1)]
         triangles = [underlay.triangles_T3, rig.triangles_T3 + skin_start, *caps]
         self._triangles = np.concatenate(triangles).astype(np.int32)
+        self._face_triangles = self._triangles[len(underlay.triangles_T3) :]
         rest = np.concatenate([underlay.rest_U3[:, :2], rig.rest_V3[:, :2], rig.rest_V3[self._cap_V, :2]])
         self._source = to_frame(np.c_[rest, np.zeros(len(rest))].astype(np.float32), self._scale)[:, :2].copy()
         # with open lips, texture starts beyond the dark line that closed lips have between them
@@ -150,6 +155,25 @@ class Decoder:
     def _warp(self, out: U8) -> None:
         warped = cv2.remap(self._person, self._map[0], self._map[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         raster.over(warped, self._plate, out)
+
+    def _smooth_edges(self, skin: F32, points: F32, source: F32, out: U8) -> None:
+        """Anti-alias lips and lids (see raster.smooth_edges)."""
+        rig = self.rig
+        for ring in (rig.lip_outer_M, *rig.eye_ring_2E):
+            reach = np.ptp(skin[ring, 0]) * EDGE_REACH
+            low, high = skin[ring, :2].min(0) - reach, skin[ring, :2].max(0) + reach
+            left, top = np.clip(np.floor(low).astype(int), 0, self.size)
+            right, bottom = np.clip(np.ceil(high).astype(int) + 1, 0, self.size)
+            if right <= left or bottom <= top:
+                continue
+            fine = points.copy()
+            fine[:, 0] = (fine[:, 0] - left + 0.5) * 2 - 0.5
+            fine[:, 1] = (fine[:, 1] - top + 0.5) * 2 - 0.5
+            depth = np.empty((2 * (bottom - top), 2 * (right - left)), np.float32)
+            fine_map = np.empty((2, *depth.shape), np.float32)
+            raster.clear(depth)
+            raster.raster_map(fine, source, self._face_triangles, depth, fine_map)
+            raster.smooth_edges(fine_map, depth, self._person, int(left), int(top), out)
 
     def _draw_eyes(self, face, skin: F32, out: U8) -> None:  # type: ignore[no-untyped-def]
         rig = self.rig

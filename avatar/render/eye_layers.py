@@ -9,11 +9,13 @@ Shape suffixes: S side of an eye picture (px of the framed portrait), E vertices
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from avatar.rig.types import FittedRig
@@ -29,6 +31,22 @@ LIMBUS_SOFT: Final = 0.16
 """Width of the soft rim of the iris / radius."""
 
 
+SHADOW: Final = 0.24
+"""How much the upper lid darkens what lies under it."""
+SHADOW_REACH: Final = 0.6
+"""Iris radii over which that fades."""
+LASHES: Final = 0.42
+"""The same for the line right under the lid, where lashes and the lid's own thickness are."""
+LASHES_REACH: Final = 0.11
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def lid_shadow(below_px: float, iris_radius: float) -> float:
+    """Light (0..1) `below_px` portrait px under the upper lid."""
+    away = below_px / iris_radius
+    return (1.0 - SHADOW * math.exp(-away / SHADOW_REACH)) * (1.0 - LASHES * math.exp(-((away / LASHES_REACH) ** 2)))
+
+
 @dataclass(frozen=True)
 class EyeLayers:
     """See `layers.Layers` for the fields; tone_3 is the colour of the lit white."""
@@ -37,7 +55,6 @@ class EyeLayers:
     iris_2SS4: F32
     glint_2SS3: F32
     origin_22: F32
-    lid_line_2S: F32
     tone_3: F32
 
 
@@ -47,7 +64,7 @@ def take_eyes(rgb_HW3: U8, rig: FittedRig) -> EyeLayers:
     half = int(np.ceil(max(np.ptp(rings[..., 0], axis=1).max() * 0.75, rig.eyes.iris_radius_2.max() * 2.2)))
     side = 2 * half + 1
     size = rgb_HW3.shape[0]
-    sclera, iris, glint, lids, origins, tones, areas = [], [], [], [], [], [], []
+    sclera, iris, glint, origins, tones, areas = [], [], [], [], [], []
     for eye in range(2):
         middle = np.rint((rings[eye].min(0) + rings[eye].max(0)) / 2)
         origin = np.clip(middle - half, 0, size - side)
@@ -62,7 +79,6 @@ def take_eyes(rgb_HW3: U8, rig: FittedRig) -> EyeLayers:
         glint.append(parts[2])
         tones.append(parts[3])
         areas.append(parts[4])
-        lids.append(lid + origin[1])
         origins.append(origin)
     share = np.array(areas, np.float32) + 1e-3
     return EyeLayers(
@@ -70,7 +86,6 @@ def take_eyes(rgb_HW3: U8, rig: FittedRig) -> EyeLayers:
         iris_2SS4=np.stack(iris),
         glint_2SS3=np.stack(glint),
         origin_22=np.array(origins, np.float32),
-        lid_line_2S=np.array(lids, np.float32),
         tone_3=(np.array(tones) * (share / share.sum())[:, None]).sum(0).astype(np.float32),
     )
 
@@ -93,6 +108,10 @@ def take_apart(
     cv2.fillPoly(open_SS, [np.rint(ring_E2 * 16).astype(np.int32)], 1, shift=4)
     margin = max(1.0, LID_MARGIN * radius)
     clear = (open_SS > 0) & (yy > upper_S[None] + 1.6 * margin) & (yy < lower_S[None] - 0.8 * margin)
+    # take the lid's own shadow off: it is drawn anew for wherever the lid will be
+    below = np.maximum(yy - upper_S[None], 0.0)
+    shadow = (1.0 - SHADOW * np.exp(-below / (SHADOW_REACH * radius)))[..., None]
+    patch_SS3 = np.clip(patch_SS3 / np.where((open_SS > 0)[..., None], shadow, 1.0), 0, 255).astype(np.float32)
     distance = np.hypot(xx - centre_2[0], yy - centre_2[1]) / radius
     luma = patch_SS3 @ np.array([0.299, 0.587, 0.114], np.float32)
 

@@ -13,17 +13,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from avatar.render.eye_layers import lid_shadow
 from avatar.render.layers import Layers
+from avatar.render.raster import bilinear
 from avatar.rig.types import DeformedFace, FittedRig
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
 GLINT_SHARE: Final = 0.5
-SHADOW: Final = 0.30
-"""How much the upper lid darkens what is right under it."""
-SHADOW_REACH: Final = 0.55
-"""Iris radii over which that fades."""
 
 
 def eye_frames(rig: FittedRig, face: DeformedFace, scale: float) -> F32:
@@ -49,7 +47,7 @@ def eye_frames(rig: FittedRig, face: DeformedFace, scale: float) -> F32:
         frames[eye, 14] = radius
         frames[eye, 15] = rest.ball_radius_2[eye]
         frames[eye, 16:18] = GLINT_SHARE * iris_shift
-        frames[eye, 18] = SHADOW_REACH * rest.iris_radius_2[eye]
+        frames[eye, 18] = rest.iris_radius_2[eye]
         frames[eye, 19] = scale
     return frames
 
@@ -64,7 +62,7 @@ def draw_eyes(layers: Layers, frames_2F: F32, lids_2L2: F32, coverage: list[tupl
         if cover.size:
             draw_eye(
                 layers.sclera_2SS3[eye], layers.iris_2SS4[eye], layers.glint_2SS3[eye], layers.eye_origin_22[eye],
-                layers.lid_line_2S[eye], frames_2F[eye], lids_2L2[eye], x, y, cover, out_HW3,
+                frames_2F[eye], lids_2L2[eye], x, y, cover, out_HW3,
             )  # fmt: skip
 
 
@@ -83,26 +81,14 @@ def _between(a_3: F32, b_3: F32) -> F32:
     return np.asarray(np.eye(3) + cross + cross @ cross / (1.0 + float(a_3 @ b_3)), np.float32)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _at(picture: F32, u: float, v: float, c: int) -> float:
-    height, width = picture.shape[0], picture.shape[1]
-    u = min(max(u, 0.0), width - 1.001)
-    v = min(max(v, 0.0), height - 1.001)
-    x, y = int(u), int(v)
-    fx, fy = u - x, v - y
-    top = picture[y, x, c] * (1.0 - fx) + picture[y, x + 1, c] * fx
-    below = picture[y + 1, x, c] * (1.0 - fx) + picture[y + 1, x + 1, c] * fx
-    return top * (1.0 - fy) + below * fy
-
-
 @njit(cache=True, nogil=True, error_model="numpy")
 def draw_eye(
-    sclera_SS3: F32, iris_SS4: F32, glint_SS3: F32, origin_2: F32, rest_lid_S: F32, frame_F: F32, lid_L2: F32,
+    sclera_SS3: F32, iris_SS4: F32, glint_SS3: F32, origin_2: F32, frame_F: F32, lid_L2: F32,
     left: int, top: int, cover_HW: F32, out_HW3: U8,
 ) -> None:  # fmt: skip
     """One eye. frame_F: 0-1 ball in the (unscaled) frame, 2-5 frame -> portrait at the ball, 6-7 ball in the portrait,
     8-13 two rows that turn a direction on the ball back to the portrait's iris, 14 ball radius now, 15 in the portrait,
-    16-17 shift of the catch-light in portrait px, 18 reach of the lid's shadow px, 19 scale of the frame."""
+    16-17 shift of the catch-light in portrait px, 18 iris radius in the portrait, 19 scale of the frame."""
     scale = frame_F[19]
     for j in range(cover_HW.shape[0]):
         for i in range(cover_HW.shape[1]):
@@ -126,21 +112,17 @@ def draw_eye(
                 nz = math.sqrt(1.0 - flat)
                 iu = frame_F[6] + frame_F[15] * (frame_F[8] * nx + frame_F[9] * ny + frame_F[10] * nz) - origin_2[0]
                 iv = frame_F[7] + frame_F[15] * (frame_F[11] * nx + frame_F[12] * ny + frame_F[13] * nz) - origin_2[1]
-                opacity = _at(iris_SS4, iu, iv, 3)
+                opacity = bilinear(iris_SS4, iu, iv, 3)
 
-            # the lid's shadow now, against the one that is in the portrait already
             lid = _line_y(lid_L2, np.float32(x))
-            now = 1.0 - SHADOW * math.exp(-max((y - lid) / scale, 0.0) / frame_F[18])
-            column = int(min(max(su, 0.0), rest_lid_S.shape[0] - 1.0))
-            before = 1.0 - SHADOW * math.exp(-max(sy - rest_lid_S[column], 0.0) / frame_F[18])
-            light = min(max(now / before, 0.6), 1.25)
+            light = lid_shadow(max((y - lid) / scale, 0.0), frame_F[18])
 
             gu, gv = su - frame_F[16], sv - frame_F[17]
             for c in range(3):
-                colour = _at(sclera_SS3, su, sv, c)
+                colour = bilinear(sclera_SS3, su, sv, c)
                 if opacity > 0.0:
-                    colour += (_at(iris_SS4, iu, iv, c) - colour) * opacity
-                colour = colour * light + _at(glint_SS3, gu, gv, c)
+                    colour += (bilinear(iris_SS4, iu, iv, c) - colour) * opacity
+                colour = (colour + bilinear(glint_SS3, gu, gv, c)) * light
                 mixed = out_HW3[y, x, c] * (1.0 - cover) + min(max(colour, 0.0), 255.0) * cover
                 out_HW3[y, x, c] = np.uint8(mixed + 0.5)
 

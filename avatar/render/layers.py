@@ -42,8 +42,6 @@ class Layers:
     """Catch-light, to be added."""
     eye_origin_22: F32
     """Frame px (x, y) of the first pixel of each eye picture."""
-    lid_line_2S: F32
-    """Frame px y of the upper lid over each column of the eye picture, in the portrait as taken."""
     lip_M3: F32
     """Lip colour near each vertex of the mouth ring."""
     white_3: F32
@@ -76,7 +74,6 @@ def prepare_layers(rgb_HW3: U8, matte_HW: F32, rig: FittedRig) -> Layers:
         iris_2SS4=eyes.iris_2SS4,
         glint_2SS3=eyes.glint_2SS3,
         eye_origin_22=eyes.origin_22,
-        lid_line_2S=eyes.lid_line_2S,
         lip_M3=lip_colours(rgb_HW3, rig),
         white_3=white_tone(eyes.tone_3, rgb_HW3, rig),
         light_4=light,
@@ -169,7 +166,7 @@ def white_tone(eye_white_3: F32, rgb_HW3: U8, rig: FittedRig) -> F32:
     skin = float(np.quantile(sample(soft, rig.rest_V3[:, :2]) @ weights, 0.75))
     luma = float(eye_white_3 @ weights)
     target = np.clip(luma * 1.12, 0.75 * skin, max(1.25 * skin, 150.0))
-    tint = eye_white_3 / max(luma, 1.0)
+    tint = 0.45 + 0.55 * eye_white_3 / max(luma, 1.0)  # veins and varnish redden the eyes more than the light does
     return np.clip(tint * target, 20, 250).astype(np.float32)
 
 

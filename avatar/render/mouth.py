@@ -30,14 +30,16 @@ U8 = NDArray[np.uint8]
 OVERSAMPLE: Final = 2
 SEALED_PX: Final = 0.3
 """Openings smaller than this (frame px) are not drawn."""
-LIGHT_SLANT: Final = 0.55
+LIGHT_SLANT: Final = 0.4
 """px down per px of depth: how steeply light falls in over the upper lip."""
 NEAR_BLUR: Final = 0.018
 FAR_BLUR: Final = 0.055
 """Face widths: blur of the opening as seen from just behind the lips / from the back."""
+NEAR_DEPTH: Final = 0.03
+"""Face widths behind the middle of the lips up to which things count as right behind them."""
 FAR_DEPTH: Final = 0.22
 """Face widths behind the lips at which FAR_BLUR is reached."""
-AMBIENT: Final = 0.30
+AMBIENT: Final = 0.42
 """Light that reaches any point of the mouth whatever the opening (scattered by skin), before `occlusion_P`."""
 GLOSS: Final = np.array([0.20, 0.20, 0.16, 0.16, 0.14, 0.03, 0.05], np.float32)
 """Strength of the wet highlight per `Part`."""
@@ -119,7 +121,7 @@ def draw_mouth(paint: MouthPaint, rig: FittedRig, face: DeformedFace, ring_M3: F
     painted = np.empty((4, *depth.shape), np.float32)
     raster.clear(depth)
     raster.raster(points, values, paint.triangles_Q3, depth, painted)
-    lips_z = float(ring_M3[:, 2].mean())
+    lips_z = float(ring_M3[:, 2].mean()) - NEAR_DEPTH * width
     compose(painted, depth, cover, near, far, pad, lips_z, FAR_DEPTH * width, int(left), int(top), out_HW3)
     return True
 

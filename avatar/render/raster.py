@@ -9,6 +9,7 @@ Shape suffixes: N points, T triangles, H x W pixels, C colour channels, B vertic
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -208,3 +209,51 @@ def coverage(polygon_B2: F32, left: int, top: int, cover_HW: F32) -> None:
                 for x in range(first + 1, last):
                     cover_HW[row, x] += weight
                 cover_HW[row, last] += weight * (b_ - last)
+
+
+EDGE_PX = 1.3
+"""Source px between the four samples of a frame pixel from which they count as different things."""
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def smooth_edges(map_2HW: F32, depth_HW: F32, layer_HW4: U8, left: int, top: int, out_HW3: U8) -> None:
+    """Anti-alias folds and contact lines inside a patch, from a map of twice the resolution.
+
+    Where the four samples of a frame pixel come from places that lie apart (lid over eye, lip on lip), the pixel
+    becomes their mean; all other pixels stay as they are. (left, top): the patch's first pixel in the frame.
+    """
+    for y in range(map_2HW.shape[1] // 2):
+        for x in range(map_2HW.shape[2] // 2):
+            low_u = low_v = np.float32(1e9)
+            high_u = high_v = np.float32(-1e9)
+            drawn = True
+            for j in range(2):
+                for i in range(2):
+                    if depth_HW[2 * y + j, 2 * x + i] == FAR:
+                        drawn = False
+                    u, v = map_2HW[0, 2 * y + j, 2 * x + i], map_2HW[1, 2 * y + j, 2 * x + i]
+                    low_u, high_u = min(low_u, u), max(high_u, u)
+                    low_v, high_v = min(low_v, v), max(high_v, v)
+            if not drawn or (high_u - low_u < EDGE_PX and high_v - low_v < EDGE_PX):
+                continue
+            for c in range(3):
+                total = np.float32(0.0)
+                for j in range(2):
+                    for i in range(2):
+                        total += bilinear(
+                            layer_HW4, map_2HW[0, 2 * y + j, 2 * x + i], map_2HW[1, 2 * y + j, 2 * x + i], c
+                        )
+                out_HW3[top + y, left + x, c] = np.uint8(total * np.float32(0.25) + np.float32(0.5))
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def bilinear(picture_HWC: NDArray[Any], u: float, v: float, c: int) -> float:
+    """One channel of a picture between pixels; positions are held inside it."""
+    height, width = picture_HWC.shape[0], picture_HWC.shape[1]
+    u = min(max(u, np.float32(0.0)), np.float32(width - 1.001))
+    v = min(max(v, np.float32(0.0)), np.float32(height - 1.001))
+    x, y = int(u), int(v)
+    fx, fy = u - np.float32(x), v - np.float32(y)
+    above = picture_HWC[y, x, c] + (np.float32(picture_HWC[y, x + 1, c]) - picture_HWC[y, x, c]) * fx
+    below = picture_HWC[y + 1, x, c] + (np.float32(picture_HWC[y + 1, x + 1, c]) - picture_HWC[y + 1, x, c]) * fx
+    return above + (below - above) * fy
