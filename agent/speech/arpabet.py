@@ -41,3 +41,19 @@ def from_espeak(mnemonic: str) -> tuple[str, ...]:
         return ("sil",)
     # Allophones carry a digit, `#` or `-` behind the name of their phoneme: t#, I2, r-, @-.
     return _ESPEAK.get(name) or _ESPEAK.get(name.rstrip("0123456789#-:;^")) or ()
+
+
+_IPA = {
+    "ɑ": "AA", "a": "AA", "ɐ": "AH", "æ": "AE", "ʌ": "AH", "ə": "AH", "ɔ": "AO", "ɒ": "AA", "o": "OW", "ɛ": "EH",
+    "e": "EY", "ɚ": "ER", "ɝ": "ER", "ɜ": "ER", "ɪ": "IH", "ᵻ": "IH", "i": "IY", "ʊ": "UH", "u": "UW",
+    "aɪ": "AY", "aʊ": "AW", "eɪ": "EY", "oʊ": "OW", "əʊ": "OW", "ɔɪ": "OY", "tʃ": "CH", "dʒ": "JH",
+    "b": "B", "d": "D", "ð": "DH", "f": "F", "ɡ": "G", "g": "G", "h": "HH", "j": "Y", "k": "K", "l": "L", "ɫ": "L",
+    "m": "M", "n": "N", "ŋ": "NG", "p": "P", "ɹ": "R", "r": "R", "ɾ": "D", "s": "S", "ʃ": "SH", "t": "T", "θ": "TH",
+    "v": "V", "w": "W", "ʍ": "W", "x": "K", "z": "Z", "ʒ": "ZH",
+    " ": "sil", ".": "sil", ",": "sil", "!": "sil", "?": "sil", ";": "sil", ":": "sil", "—": "sil", "…": "sil",
+}  # fmt: skip
+
+
+def from_ipa(symbol: str) -> str | None:
+    """IPA symbol, or pair that is one phone (`aɪ`, `tʃ`) -> phone; None for marks of stress and length, and others."""
+    return _IPA.get(symbol)
