@@ -7,11 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from agent.speech.select import choose_voice
 from avatar.audio.features import HOP, MELS, WINDOW, RunningNorm, log_mel
 from avatar.audio.phones import VISEMES
 from avatar.clock import FRAME_SAMPLES, STREAM_RATE
+from avatar.motion import space
 from avatar.motion.model import LOOKAHEAD_FRAMES, NET_AHEAD_BINS
+from avatar.motion.stream import MotionStream
 from avatar.motion.viseme_net import BLOCKS, LOOKAHEAD, STACK, VisemeNet, Weights, for_lips
+from config.settings import SpeechSettings
 
 WIDTH = 12
 
@@ -106,3 +110,25 @@ def test_posteriors_for_lips() -> None:
     np.testing.assert_allclose(lips_TV.sum(1), 1.0, atol=1e-5)
     closed = posterior_TV[:, 1] >= 0.3
     assert (lips_TV[closed, 1] > 0.85).all() and (lips_TV >= 0).all()
+
+
+async def test_the_shipped_network_moves_the_mouth_like_the_phones_do() -> None:
+    """Speech of the embedded voice, heard only: the mouth opens and closes as its phone times would have it."""
+    voice = choose_voice(SpeechSettings())
+    try:
+        text = "My brother bought a big map of the moon. Maybe we should move before five."
+        chunks = [chunk async for chunk in voice.synthesize(text)]
+    finally:
+        await voice.aclose()
+    openings = []
+    for heard in (False, True):
+        stream = MotionStream(0, VisemeNet())
+        for chunk in chunks:
+            stream.push_audio(chunk.pcm_S, None if heard else chunk.phones or [])
+        stream.end_segment()
+        motion_TD = np.stack([stream.next_motion() for _ in range(stream.ready_frames())])
+        openings.append(motion_TD[:, space.INDEX["jawOpen"]] - motion_TD[:, space.INDEX["mouthClose"]])
+    spoken_T, heard_T = openings
+    by_lag = [float(np.corrcoef(np.roll(spoken_T, lag), heard_T)[0, 1]) for lag in range(-4, 5)]
+    assert max(by_lag) > 0.75 and abs(int(np.argmax(by_lag)) - 4) <= 1
+    assert (spoken_T < 0.01).mean() > 0.15 and heard_T.max() > 0.15

@@ -48,8 +48,8 @@ _TARGETS: Final[dict[str, tuple[float, ...]]] = {
     "P": (0.03, 1.0, 0.0, 0.05, 0.00, 0.00, 0.00, 0.00, 0.2),
     "B": (0.04, 1.0, 0.0, 0.05, 0.00, 0.00, 0.00, 0.00, 0.2),
     "M": (0.03, 1.0, 0.0, 0.05, 0.00, 0.00, 0.00, 0.00, 0.2),
-    "F": (0.06, 0.0, 1.0, 0.00, 0.00, 0.10, 0.30, 0.00, 0.2),
-    "V": (0.07, 0.0, 1.0, 0.00, 0.00, 0.10, 0.28, 0.00, 0.2),
+    "F": (0.11, 0.0, 1.0, 0.00, 0.00, 0.05, 0.48, 0.00, 0.2),
+    "V": (0.11, 0.0, 1.0, 0.00, 0.00, 0.05, 0.44, 0.00, 0.2),
     "TH": (0.10, 0.0, 0.0, 0.00, 0.05, 0.10, 0.12, 0.22, 0.9),
     "DH": (0.10, 0.0, 0.0, 0.00, 0.05, 0.10, 0.12, 0.22, 0.9),
     "T": (0.07, 0.0, 0.0, 0.00, 0.00, 0.15, 0.10, 0.22, 1.0),
@@ -58,16 +58,16 @@ _TARGETS: Final[dict[str, tuple[float, ...]]] = {
     "L": (0.14, 0.0, 0.0, 0.00, 0.00, 0.08, 0.10, 0.20, 1.0),
     "S": (0.03, 0.0, 0.0, 0.00, 0.05, 0.30, 0.16, 0.34, 0.8),
     "Z": (0.04, 0.0, 0.0, 0.00, 0.05, 0.28, 0.16, 0.32, 0.8),
-    "SH": (0.05, 0.0, 0.0, 0.25, 0.65, 0.00, 0.22, 0.25, 0.7),
-    "ZH": (0.06, 0.0, 0.0, 0.25, 0.60, 0.00, 0.22, 0.25, 0.7),
-    "CH": (0.05, 0.0, 0.0, 0.22, 0.60, 0.00, 0.22, 0.25, 0.8),
-    "JH": (0.06, 0.0, 0.0, 0.22, 0.55, 0.00, 0.20, 0.25, 0.8),
+    "SH": (0.05, 0.0, 0.0, 0.40, 0.46, 0.00, 0.10, 0.12, 0.7),
+    "ZH": (0.06, 0.0, 0.0, 0.40, 0.44, 0.00, 0.10, 0.12, 0.7),
+    "CH": (0.05, 0.0, 0.0, 0.36, 0.45, 0.00, 0.10, 0.12, 0.8),
+    "JH": (0.06, 0.0, 0.0, 0.36, 0.42, 0.00, 0.10, 0.12, 0.8),
     "K": (0.11, 0.0, 0.0, 0.00, 0.00, 0.08, 0.08, 0.15, 0.3),
     "G": (0.11, 0.0, 0.0, 0.00, 0.00, 0.08, 0.08, 0.15, 0.3),
     "NG": (0.11, 0.0, 0.0, 0.00, 0.00, 0.08, 0.08, 0.15, 0.3),
     "HH": (0.15, 0.0, 0.0, 0.00, 0.00, 0.05, 0.08, 0.15, 0.3),
-    "R": (0.09, 0.0, 0.0, 0.30, 0.35, 0.00, 0.08, 0.12, 0.5),
-    "ER": (0.13, 0.0, 0.0, 0.22, 0.35, 0.00, 0.08, 0.14, 0.5),
+    "R": (0.09, 0.0, 0.0, 0.40, 0.26, 0.00, 0.05, 0.08, 0.5),
+    "ER": (0.13, 0.0, 0.0, 0.28, 0.26, 0.00, 0.05, 0.10, 0.5),
     "W": (0.06, 0.0, 0.0, 0.90, 0.10, 0.00, 0.00, 0.00, 0.2),
     "Y": (0.07, 0.0, 0.0, 0.00, 0.00, 0.50, 0.10, 0.22, 0.6),
     "AA": (0.36, 0.0, 0.0, 0.00, 0.08, 0.08, 0.12, 0.22, 0.0),
@@ -250,20 +250,22 @@ def _pair(motion_D: Floats, stem: str, value: float) -> None:
 def to_motion(value_A: Floats, loudness: float = 1.0) -> Floats:
     """Articulators as motion channels, float32 [52], zero outside jaw, lips, cheeks and tongue.
 
-    loudness: about 0.55 (whispered) .. 1.35 (shouted); scales how far jaw and lips move, never closures.
+    loudness: about 0.55 (whispered) .. 1.35 (shouted); scales how far jaw and lips move, never closures or
+    the lower lip at the teeth.
     Sealed lips are `mouthClose == jawOpen` (the lips stay together although the jaw is open).
     """
     jaw, closure, labio, rounding, funnel, spread, upper, lower, tongue = (float(v) for v in value_A)
     free = (1.0 - closure) * (1.0 - labio)
+    loudness = labio + (1.0 - labio) * loudness
     motion_D = space.neutral()
     jaw_open = min(0.6, jaw * loudness)
     motion_D[_I["jawOpen"]] = jaw_open
     motion_D[_I["mouthClose"]] = jaw_open * closure
     motion_D[_I["mouthPucker"]] = rounding * (1.0 - 0.5 * labio)
     motion_D[_I["mouthFunnel"]] = funnel * free
-    motion_D[_I["mouthRollLower"]] = 0.22 * closure + 0.65 * labio
+    motion_D[_I["mouthRollLower"]] = 0.22 * closure + 0.70 * labio
     motion_D[_I["mouthRollUpper"]] = 0.16 * closure
-    motion_D[_I["mouthShrugLower"]] = 0.10 * closure + 0.25 * labio
+    motion_D[_I["mouthShrugLower"]] = 0.10 * closure
     _pair(motion_D, "mouthPress", 0.30 * closure)
     _pair(motion_D, "mouthStretch", 0.45 * spread)
     _pair(motion_D, "mouthSmile", 0.22 * spread)
