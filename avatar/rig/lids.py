@@ -14,7 +14,7 @@ from avatar.rig.types import FittedRig
 
 F32 = NDArray[np.float32]
 
-REACH: Final = 5
+REACH: Final = 4
 """Edges from the lid margin that a blink moves."""
 REST: Final = 0.12
 """Closed lids meet this share of the opening above the lower lid."""

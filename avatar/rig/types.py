@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.motion.space import EXPRESSION_DIM
+
 if TYPE_CHECKING:
     from avatar.rig.deform import Deformer
 
@@ -208,6 +210,10 @@ class FittedRig:
 
 PREFIX = "rig."
 _GROUPS = {"eyes": EyeGeometry, "mouth": MouthGeometry}
+_INDICES = (
+    "triangles_T3", "mouth_ring_M", "lip_upper_L", "lip_lower_L", "lip_outer_M", "eye_ring_2E", "lid_upper_2L",
+    "lid_lower_2L", "oval_ring", "landmarks_468",
+)  # fmt: skip
 _SCALARS: dict[str, type] = {"size": int, "camera_distance": float, "face_width": float}
 
 
@@ -243,4 +249,35 @@ def unpack(arrays: dict[str, NDArray[Any]]) -> FittedRig:
             values[field.name] = _SCALARS[field.name](take(field.name)[0])
         else:
             values[field.name] = take(field.name)
-    return FittedRig(**values)
+    rig = FittedRig(**values)
+    _check(rig)
+    return rig
+
+
+def _check(rig: FittedRig) -> None:
+    """Refuse arrays that cannot belong together: compiled code trusts the indices."""
+    count, inside = len(rig.rest_V3), len(rig.mouth.vertices_P3)
+    per_vertex = {"rest_V3": rig.rest_V3, "neutral_V3": rig.neutral_V3}
+    mouth = {f.name: getattr(rig.mouth, f.name) for f in fields(MouthGeometry)}
+    per_vertex_inside = {n: a for n, a in mouth.items() if n.endswith(("_P", "_P3")) or n.startswith("lining")}
+    sound = (
+        all(a.shape == (count, 3) and a.dtype == np.float32 for a in per_vertex.values())
+        and rig.basis_KV3.shape == (EXPRESSION_DIM, count, 3)
+        and rig.source_expression_K.shape == (EXPRESSION_DIM,)
+        and rig.jaw_K6.shape == (EXPRESSION_DIM, 6)
+        and all(len(a) == inside for a in per_vertex_inside.values())
+        and rig.mouth.vertices_P3.shape == rig.mouth.normals_P3.shape == rig.mouth.tongue_P3.shape == (inside, 3)
+        and len(rig.mouth.triangles_Q3) == len(rig.mouth.part_Q) == len(rig.mouth.tooth_Q)
+        and len(rig.lip_upper_L) == len(rig.lip_lower_L)
+        and rig.lid_upper_2L.shape == rig.lid_lower_2L.shape
+        and all(_within(getattr(rig, name), count) for name in _INDICES)
+        and _within(rig.mouth.triangles_Q3, inside)
+        and bool((rig.mouth.lining_ring_P < len(rig.mouth_ring_M)).all())
+        and all(np.isfinite(a).all() for a in pack(rig).values())
+    )
+    if not sound:
+        raise ValueError("The rig in this identity is damaged or from another version: prepare the portrait again.")
+
+
+def _within(indices: NDArray[Any], count: int) -> bool:
+    return indices.dtype.kind == "i" and len(indices) > 0 and 0 <= int(indices.min()) and int(indices.max()) < count
