@@ -128,12 +128,16 @@ class Decoder:
         self._source = to_frame(np.c_[rest, np.zeros(len(rest))].astype(np.float32), self._scale)[:, :2].copy()
         # with open lips, texture starts beyond the dark line that closed lips have between them
         inner, outer = rig.rest_V3[rig.mouth_ring_M, :2], rig.rest_V3[rig.lip_outer_M, :2]
-        way = outer - inner
-        length = np.linalg.norm(way, axis=1, keepdims=True)
-        step = np.minimum(LIP_LINE * rig.face_width, 0.35 * length) / np.maximum(length, 1e-3)
+        down = rig.R_source_33[:2, 1] / np.linalg.norm(rig.R_source_33[:2, 1])
+        line = self._layers.lip_line_L
+        line = np.concatenate([line, line[-2:0:-1]])
+        sign = np.sign((outer - inner) @ down)
+        room = np.abs((outer - inner) @ down)
+        step = np.clip(line + sign * LIP_LINE * rig.face_width, -0.45 * room, 0.45 * room)
         step[[0, len(step) // 2]] = 0.0  # corners stay
+        step[[1, -1, len(step) // 2 - 1, len(step) // 2 + 1]] *= 0.6
         self._lip_rows = np.concatenate([skin_start + rig.mouth_ring_M, cap_start + np.arange(len(rig.mouth_ring_M))])
-        self._lip_step = (np.tile(way * step, (2, 1)) * self._scale).astype(np.float32)
+        self._lip_step = (np.tile(step[:, None] * down, (2, 1)) * self._scale).astype(np.float32)
 
     def _mesh(self, face, skin: F32) -> tuple[F32, F32]:  # type: ignore[no-untyped-def]
         rig = self.rig

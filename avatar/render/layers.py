@@ -24,6 +24,11 @@ F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
 PREFIX: Final = "render."
+LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
+APART: Final = 0.012
+"""Face widths between the lips from which they count as open in the portrait."""
+LINE_REACH: Final = 0.022
+"""Face widths above and below the tracked lips in which the dark line is looked for."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,9 @@ class Layers:
     """Frame px (x, y) of the first pixel of each eye picture."""
     lip_M3: F32
     """Lip colour near each vertex of the mouth ring."""
+    lip_line_L: F32
+    """px along the face's down direction from each pair of the lip lines to the dark line between closed lips in the
+    portrait; zeros when the lips are apart in it."""
     white_3: F32
     """What a white surface would look like in this light, in the mouth's opening."""
     light_4: F32
@@ -75,6 +83,7 @@ def prepare_layers(rgb_HW3: U8, matte_HW: F32, rig: FittedRig) -> Layers:
         glint_2SS3=eyes.glint_2SS3,
         eye_origin_22=eyes.origin_22,
         lip_M3=lip_colours(rgb_HW3, rig),
+        lip_line_L=lip_line(rgb_HW3, rig),
         white_3=white_tone(eyes.tone_3, rgb_HW3, rig),
         light_4=light,
     )
@@ -138,11 +147,39 @@ def lip_colours(rgb_HW3: U8, rig: FittedRig) -> F32:
     return np.stack([np.convolve(wrapped[:, c], kernel, "valid") for c in range(3)], -1).astype(np.float32)
 
 
+def lip_line(rgb_HW3: U8, rig: FittedRig) -> F32:
+    """Where the line between closed lips really is: the darkest place near each pair, smooth along the lips; px [L]."""
+    upper, lower = rig.rest_V3[rig.lip_upper_L, :2], rig.rest_V3[rig.lip_lower_L, :2]
+    down = rig.R_source_33[:2, 1] / np.linalg.norm(rig.R_source_33[:2, 1])
+    apart = (lower - upper) @ down
+    if apart.max() > APART * rig.face_width:
+        return np.zeros(len(upper), np.float32)
+    reach = LINE_REACH * rig.face_width
+    steps = np.linspace(-reach, reach, 41)
+    luma = cv2.GaussianBlur(rgb_HW3, (0, 0), 0.0016 * rig.size).astype(np.float32) @ LUMA
+    at = (upper + lower)[:, None] / 2 + steps[None, :, None] * down
+    seen = sample(luma[..., None], at.reshape(-1, 2)).reshape(len(upper), len(steps))
+    cost = seen / max(float(seen.std()), 1.0) + 1.5 * (steps / reach) ** 2
+    # the smoothest dark path: dynamic programming over the pairs
+    jump = 0.3 * np.abs(np.subtract.outer(np.arange(41), np.arange(41))) / 2
+    total, back = cost[0], []
+    for row in cost[1:]:
+        options = total[None] + jump
+        back.append(options.argmin(1))
+        total = options.min(1) + row
+    path = [int(total.argmin())]
+    for choice in reversed(back):
+        path.append(int(choice[path[-1]]))
+    line = steps[path[::-1]]
+    line = np.convolve(np.pad(line, 2, "edge"), np.ones(5) / 5, "valid")
+    return np.asarray(line, np.float32)
+
+
 def face_light(rgb_HW3: U8, rig: FittedRig) -> F32:
     """Least squares of skin brightness against the rig's normals (first-order light); float32 [4]."""
     normals = vertex_normals(rig.rest_V3, rig.triangles_T3)
     soft = cv2.GaussianBlur(rgb_HW3, (0, 0), 0.012 * rig.size).astype(np.float32)
-    brightness = sample(soft, rig.rest_V3[:, :2]) @ np.array([0.299, 0.587, 0.114], np.float32)
+    brightness = sample(soft, rig.rest_V3[:, :2]) @ LUMA
     use = normals[:, 2] > 0.35
     for ring in (rig.lip_outer_M, *rig.eye_ring_2E):  # lips and eyes have colours of their own
         centre, radius = rig.rest_V3[ring, :2].mean(0), np.ptp(rig.rest_V3[ring, 0]) * 0.6
@@ -162,9 +199,8 @@ def face_light(rgb_HW3: U8, rig: FittedRig) -> F32:
 def white_tone(eye_white_3: F32, rgb_HW3: U8, rig: FittedRig) -> F32:
     """White in this light: the eyes' white, held to a sane range by the skin around the mouth; float32 [3]."""
     soft = cv2.GaussianBlur(rgb_HW3, (0, 0), 0.006 * rig.size).astype(np.float32)
-    weights = np.array([0.299, 0.587, 0.114], np.float32)
-    skin = float(np.quantile(sample(soft, rig.rest_V3[:, :2]) @ weights, 0.75))
-    luma = float(eye_white_3 @ weights)
+    skin = float(np.quantile(sample(soft, rig.rest_V3[:, :2]) @ LUMA, 0.75))
+    luma = float(eye_white_3 @ LUMA)
     target = np.clip(luma * 1.12, 0.75 * skin, max(1.25 * skin, 150.0))
     tint = 0.45 + 0.55 * eye_white_3 / max(luma, 1.0)  # veins and varnish redden the eyes more than the light does
     return np.clip(tint * target, 20, 250).astype(np.float32)

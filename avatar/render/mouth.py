@@ -37,10 +37,14 @@ FAR_BLUR: Final = 0.055
 """Face widths: blur of the opening as seen from just behind the lips / from the back."""
 NEAR_DEPTH: Final = 0.03
 """Face widths behind the middle of the lips up to which things count as right behind them."""
-FAR_DEPTH: Final = 0.22
+FAR_DEPTH: Final = 0.16
 """Face widths behind the lips at which FAR_BLUR is reached."""
-AMBIENT: Final = 0.42
+AMBIENT: Final = 0.22
 """Light that reaches any point of the mouth whatever the opening (scattered by skin), before `occlusion_P`."""
+SCATTER: Final = 0.03
+"""Light at points that `occlusion_P` calls wholly dark."""
+DARKEST: Final = np.array([0.15, 0.065, 0.06], np.float32)
+"""Share of white that the darkest place keeps."""
 GLOSS: Final = np.array([0.20, 0.20, 0.16, 0.16, 0.14, 0.03, 0.05], np.float32)
 """Strength of the wet highlight per `Part`."""
 HEM_PX: Final = 1.6
@@ -58,6 +62,8 @@ class MouthPaint:
     gloss_P: F32
     triangles_Q3: I32
     light_4: F32
+    darkest_3: F32
+    """Light scattered through the cheeks: no part of a mouth is black."""
 
 
 def build_mouth_paint(rig: FittedRig, layers: Layers) -> MouthPaint:
@@ -88,6 +94,7 @@ def build_mouth_paint(rig: FittedRig, layers: Layers) -> MouthPaint:
         gloss_P=np.concatenate([gloss, np.zeros(rings, np.float32)]).astype(np.float32),
         triangles_Q3=triangles.astype(np.int32),
         light_4=layers.light_4,
+        darkest_3=(layers.white_3 * DARKEST).astype(np.float32),
     )
 
 
@@ -121,8 +128,8 @@ def draw_mouth(paint: MouthPaint, rig: FittedRig, face: DeformedFace, ring_M3: F
     painted = np.empty((4, *depth.shape), np.float32)
     raster.clear(depth)
     raster.raster(points, values, paint.triangles_Q3, depth, painted)
-    lips_z = float(ring_M3[:, 2].mean()) - NEAR_DEPTH * width
-    compose(painted, depth, cover, near, far, pad, lips_z, FAR_DEPTH * width, int(left), int(top), out_HW3)
+    lips = lips_plane(ring_M3 - np.array([left, top, NEAR_DEPTH * width], np.float32))
+    compose(painted, depth, cover, near, far, pad, lips, FAR_DEPTH * width, paint.darkest_3, int(left), int(top), out_HW3)
     return True
 
 
@@ -131,6 +138,14 @@ def to_frame(points_N3: F32, scale: float) -> F32:
     out = points_N3 * np.float32(scale)
     out[:, :2] += np.float32((scale - 1.0) / 2.0)
     return np.asarray(out, np.float32)
+
+
+def lips_plane(ring_M3: F32) -> F32:
+    """Depth of the lips as z = a + b x (least squares over the edge of the opening)."""
+    x, z = ring_M3[:, 0], ring_M3[:, 2]
+    spread = x - x.mean()
+    slope = float(spread @ z) / max(float(spread @ spread), 1e-3)
+    return np.array([z.mean() - slope * x.mean(), slope], np.float32)
 
 
 def _hem(face: DeformedFace, rig: FittedRig) -> F32:
@@ -157,9 +172,9 @@ def shade_vertices(
     for p in range(normals_P3.shape[0]):
         nx, ny, nz = normals_P3[p, 0], normals_P3[p, 1], normals_P3[p, 2]
         lit = light_4[0] + light_4[1] * nx + light_4[2] * ny + light_4[3] * nz
-        lit = min(max(lit, np.float32(0.45)), np.float32(1.15)) * occlusion_P[p]
+        lit = min(max(lit, np.float32(0.35)), np.float32(1.2)) * (SCATTER + (1 - SCATTER) * occlusion_P[p])
         shade = shade_P[p]
-        factor = 1.0 + shade * (lit - 1.0)
+        factor = 1.0 + shade * (math.sqrt(lit) - 1.0)  # sRGB: light goes in by about its square root
         shine = max(nx * hx + ny * hy + nz * hz, np.float32(0.0))
         shine = shine * shine
         shine = shine * shine
@@ -173,8 +188,8 @@ def shade_vertices(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def compose(
-    painted_4HW: F32, depth_HW: F32, cover_HW: F32, near_HW: F32, far_HW: F32, pad: int, lips_z: float,
-    far_depth: float, left: int, top: int, out_HW3: U8,
+    painted_4HW: F32, depth_HW: F32, cover_HW: F32, near_HW: F32, far_HW: F32, pad: int, lips_2: F32,
+    far_depth: float, darkest_3: F32, left: int, top: int, out_HW3: U8,
 ) -> None:  # fmt: skip
     """Average the oversampled picture, light it through the opening, and lay it over the frame by coverage."""
     height, width = cover_HW.shape
@@ -190,7 +205,7 @@ def compose(
                     z = depth_HW[yy, xx]
                     if z == raster.FAR:
                         continue
-                    behind = max(np.float32(lips_z) - z, np.float32(0.0))
+                    behind = max(lips_2[0] + lips_2[1] * np.float32(x) - z, np.float32(0.0))
                     down = behind * np.float32(LIGHT_SLANT)
                     row = y + pad - down
                     k = min(max(int(row), 0), near_HW.shape[0] - 2)
@@ -201,6 +216,7 @@ def compose(
                     mix = min(behind / np.float32(far_depth), np.float32(1.0))
                     seen = min((a + (b - a) * mix) * np.float32(1.15), np.float32(1.0))
                     light = np.float32(AMBIENT) + np.float32(1.0 - AMBIENT) * seen
+                    light = math.sqrt(light)
                     light = 1 + painted_4HW[3, yy, xx] * (light - 1)
                     red += painted_4HW[0, yy, xx] * light
                     green += painted_4HW[1, yy, xx] * light
@@ -208,6 +224,6 @@ def compose(
             share = np.float32(1.0 / (OVERSAMPLE * OVERSAMPLE))
             u, v = top + y, left + x
             for c in range(3):
-                colour = (red if c == 0 else green if c == 1 else blue) * share
+                colour = max((red if c == 0 else green if c == 1 else blue) * share, darkest_3[c])
                 mixed = out_HW3[u, v, c] * (1 - cover) + min(max(colour, np.float32(0.0)), np.float32(255.0)) * cover
                 out_HW3[u, v, c] = np.uint8(mixed + np.float32(0.5))
