@@ -126,7 +126,7 @@ class Prosody:
             return False
         if self._quiet_run >= _PAUSE_FRAMES:
             self._target_4 = np.abs(rng.normal(0.0, 0.05)) * np.array([0.0, 0.0, 0.0, 1.0])
-            self._target_4 += rng.normal((0.0, -0.3, 0.0, 0.0), (2.2, 0.7, 1.3, 0.0))
+            self._target_4 += rng.normal((0.0, -0.3, 0.0, 0.0), (1.7, 0.7, 1.2, 0.0))
         self._quiet_run = 0
         return False
 
