@@ -53,11 +53,22 @@ async def browser(
 
 
 async def open_page(
-    running: Browser, link: str, *, viewport: dict[str, int] | None = None, dark: bool = False, probed: bool = False
+    running: Browser,
+    link: str,
+    *,
+    viewport: dict[str, int] | None = None,
+    dark: bool = False,
+    probed: bool = False,
+    voice: bool = False,
 ) -> tuple[Page, list[str]]:
-    """A new visitor at `link`. Returns the page and the list that its errors are written to."""
+    """A new visitor at `link`. Returns the page and the list that its errors are written to.
+
+    probed: with the probe in it. voice: with a microphone that `probe.speak_now` speaks into.
+    """
     options: dict[str, Any] = {"viewport": viewport or DESKTOP, "color_scheme": "dark" if dark else "light"}
     context = await running.new_context(**options, bypass_csp=probed)
+    if voice:
+        await context.add_init_script(probe.VOICE)
     if probed:
         await context.add_init_script(probe.SCRIPT)
     page = await context.new_page()

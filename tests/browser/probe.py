@@ -25,8 +25,20 @@ SCRIPT = """
         return true;
       }
     });`;
-  const probe = { blocks: [], sights: [], context: null };
+  const probe = { blocks: [], sights: [], pictures: [], context: null };
   window.probe = probe;
+  const heardNow = () => {
+    const stamp = probe.context?.getOutputTimestamp();
+    return stamp?.contextTime ? stamp.contextTime + (performance.now() - stamp.performanceTime) / 1000 : -1;
+  };
+  // Ten pictures a second as a visitor sees them, for a closer look afterwards.
+  setInterval(() => {
+    const canvas = document.getElementById("avatar");
+    if (canvas && probe.keeping) {
+      const heard = heardNow();
+      probe.pictures.push([performance.now(), heard, canvas.toDataURL("image/jpeg", 0.9).split(",")[1]]);
+    }
+  }, 100);
   const addModule = AudioWorklet.prototype.addModule;
   AudioWorklet.prototype.addModule = async function (...all) {
     if (!this.probed) {
@@ -49,7 +61,6 @@ SCRIPT = """
   const strip = new OffscreenCanvas(512, 1).getContext("2d", { willReadFrequently: true });
   const look = () => {
     const canvas = document.getElementById("avatar");
-    const stamp = probe.context?.getOutputTimestamp();
     if (canvas && probe.watching) {
       strip.drawImage(canvas, 0, 496, 512, 1, 0, 0, 512, 1);
       const row = strip.getImageData(0, 0, 512, 1).data;
@@ -60,9 +71,7 @@ SCRIPT = """
         ones += on;
       }
       const parity = row[4 * (BITS * SQUARE + SQUARE / 2)] > 127;
-      const now = performance.now();
-      const heard = stamp?.contextTime ? stamp.contextTime + (now - stamp.performanceTime) / 1000 : -1;
-      probe.sights.push([now, heard, parity == ones % 2 ? number : -1]);
+      probe.sights.push([performance.now(), heardNow(), parity == ones % 2 ? number : -1]);
     }
     // After every animation callback of the page has run.
     requestAnimationFrame(() => setTimeout(look, 0));
@@ -70,6 +79,37 @@ SCRIPT = """
   requestAnimationFrame(() => setTimeout(look, 0));
 })();
 """.replace("BITS", str(BITS)).replace("SQUARE", str(SQUARE))
+
+
+VOICE = """
+(() => {
+  // A microphone that speaks when the test says so: speakNow(base64 of PCM16 mono at 16 kHz).
+  let context = null, line = null;
+  navigator.mediaDevices.getUserMedia = async () => {
+    context = new AudioContext({ sampleRate: 16000 });
+    line = new MediaStreamAudioDestinationNode(context, { channelCount: 1 });
+    const hush = new ConstantSourceNode(context, { offset: 0 });
+    hush.connect(line);
+    hush.start();
+    return line.stream;
+  };
+  window.speakNow = (text) => {
+    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    const pcm = Float32Array.from(new Int16Array(bytes.buffer), (x) => x / 32768);
+    const buffer = new AudioBuffer({ length: pcm.length, sampleRate: 16000 });
+    buffer.copyToChannel(pcm, 0);
+    const source = new AudioBufferSourceNode(context, { buffer });
+    source.connect(line);
+    source.start();
+    return performance.now();
+  };
+})();
+"""
+
+
+async def speak_now(page: Page, pcm_S: np.ndarray) -> float:
+    """Speak into the page's microphone (int16, 16 kHz; needs VOICE). Returns the page's time in ms at the beginning."""
+    return float(await page.evaluate("speakNow", base64.b64encode(pcm_S.tobytes()).decode()))
 
 
 @dataclass(frozen=True)
@@ -82,6 +122,11 @@ class Recording:
     """float32 [frames] at the context's rate, from context frame `first_frame` on."""
     sights: np.ndarray
     """float64 [n, 3]: page time in ms, context time at the loudspeaker in s, number of the picture shown."""
+
+    def loudness(self, context_s: float, seconds: float = 0.1) -> float:
+        """Root mean square of the sound heard just before that time."""
+        snippet = self.at(context_s, int(seconds * self.rate))
+        return float(np.sqrt(np.mean(snippet**2))) if len(snippet) else 0.0
 
     def at(self, context_time: float, length: int) -> np.ndarray:
         """The sound that ends at `context_time`."""
@@ -116,6 +161,26 @@ async def collect(page: Page) -> Recording:
     )
     sound = np.frombuffer(base64.b64decode(raw["sound"]), np.float32)
     return Recording(raw["rate"], raw["first"], sound, np.array(raw["sights"], np.float64).reshape(-1, 3))
+
+
+@dataclass(frozen=True)
+class Look:
+    """One picture as it stood on the page."""
+
+    page_ms: float
+    context_s: float
+    jpeg: bytes
+
+
+async def keep_pictures(page: Page) -> None:
+    """Begin to keep ten pictures a second."""
+    await page.evaluate("probe.keeping = true")
+
+
+async def pictures(page: Page) -> list[Look]:
+    """The pictures kept so far."""
+    raw = await page.evaluate("probe.pictures")
+    return [Look(now, heard, base64.b64decode(jpeg)) for now, heard, jpeg in raw]
 
 
 def place(snippet: np.ndarray, stream: np.ndarray) -> int | None:

@@ -34,6 +34,7 @@ const FADE_IN = 4 * MS;
 /** Below -60 dB full scale a stretch may be lengthened or shortened unheard. */
 const QUIET = 1e-3;
 const HYSTERESIS = 15 * MS;
+const BEHIND = 150 * MS;
 const FAR_BEHIND = 500 * MS;
 /** Gaps in the numbering up to this are filled with silence, larger ones are a new start. */
 const LARGEST_GAP = STREAM_RATE;
@@ -232,7 +233,7 @@ export class PlayoutBuffer {
     }
     const surplus = margin - this.#target;
     if (surplus > HYSTERESIS && this.#margin.full) {
-      const consumed = surplus > FAR_BEHIND ? length * 4 : length + (length >> 2);
+      const consumed = surplus > FAR_BEHIND ? length * 4 : surplus > BEHIND ? length * 2 : length + (length >> 2);
       return this.#isQuiet(consumed) ? consumed : length;
     }
     return length;
