@@ -129,6 +129,8 @@ def analyse(
     with _Stage(timings, "load_models"):
         models = load_models(settings)
     faces = find_faces(models, image, timings)
+    if not faces:
+        raise no_face(models, image)
     index, notes = choose(faces, image, face_index)
     notes = [*image.warnings, *notes, *judge(faces[index], image)]
     return frame_face(models, image, faces, index, size=size, warnings=notes, timings=timings)
@@ -188,13 +190,7 @@ def find_faces(models: Models, image: PortraitImage, timings: dict[str, float] |
 
 
 def choose(faces: list[Face], image: PortraitImage, face_index: int | None) -> tuple[int, list[str]]:
-    """Which face, and what to tell the user about the choice."""
-    if not faces:
-        raise PortraitError(
-            "no_face",
-            f"No face was found in {image.source}.",
-            "Use a picture of one person who looks at the camera, upright, with the whole face lit and visible.",
-        )
+    """Which of the faces (at least one), and what to tell the user about the choice."""
     height, width = image.rgb_HW3.shape[:2]
     places = "; ".join(f"{i}: {face.describe(width, height)}" for i, face in enumerate(faces[:8]))
     if face_index is not None:
@@ -214,6 +210,18 @@ def choose(faces: list[Face], image: PortraitImage, face_index: int | None) -> t
     return 0, [f"{len(faces)} faces were found; the largest is used ({places}). Choose another by its number (--face)."]
 
 
+def no_face(models: Models, image: PortraitImage) -> PortraitError:
+    """Why no face was found: the error to raise. Looks once more at the picture upside down."""
+    turned = PortraitImage(np.ascontiguousarray(image.rgb_HW3[::-1, ::-1]))
+    if find_faces(models, turned):
+        return PortraitError("extreme_pose", f"{image.source} is upside down.", "Turn the picture upright.")
+    return PortraitError(
+        "no_face",
+        f"No face was found in {image.source}.",
+        "Use a picture of one person who looks at the camera, upright, with the whole face lit and visible.",
+    )
+
+
 def judge(face: Face, image: PortraitImage) -> list[str]:
     """Warnings about a face that can be used; PortraitError when it cannot."""
     height, width = image.rgb_HW3.shape[:2]
@@ -225,11 +233,12 @@ def judge(face: Face, image: PortraitImage) -> list[str]:
         )
     yaw, pitch, roll = (float(angle) for angle in face.pose_deg_3)
     if abs(yaw) > MAX_YAW or abs(pitch) > MAX_PITCH or abs(roll) > MAX_ROLL:
+        upright = "Turn the picture upright." if abs(roll) > 60 else ""
         raise PortraitError(
             "extreme_pose",
             f"The head is turned too far (about {abs(yaw):.0f} degrees to the side, {abs(pitch):.0f} up or down, "
             f"{abs(roll):.0f} tilted; limits {MAX_YAW:.0f}, {MAX_PITCH:.0f}, {MAX_ROLL:.0f}).",
-            "Use a picture in which the person faces the camera.",
+            upright or "Use a picture in which the person faces the camera, upright.",
         )
     oval = face.landmarks.points_N3[list(FACE_OVAL), :2]
     beyond = max(-float(oval.min()), float((oval - [width - 1, height - 1]).max()))

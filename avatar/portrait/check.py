@@ -25,6 +25,7 @@ from avatar.portrait.analyse import (
     find_faces,
     frame_face,
     judge,
+    no_face,
 )
 from avatar.portrait.frame import outside_distance
 from avatar.portrait.image import PortraitImage, load_image
@@ -117,6 +118,8 @@ def check_portrait(
     index: int | None = None
     analysis: PortraitAnalysis | None = None
     try:
+        if not faces:
+            raise no_face(models, image)
         index, notes = choose(faces, image, face_index)
         judge(faces[index], image)  # its warnings are said below, with their measures
         notes = [*image.warnings, *notes]

@@ -1,7 +1,7 @@
 """Faces in a picture: MediaPipe's short-range SSD detector, run on the whole picture and on finer and finer tiles.
 
-The network sees 128 x 128 px and finds faces from about a fifth of that; tiles of a half, a quarter and an eighth of
-the picture bring small faces into its reach. Anchors, decoding and weighted non-maximum suppression follow
+The network sees 128 x 128 px and finds faces from about a fifth of that; tiles of a half, and then down to a sixteenth,
+of the picture bring small faces into its reach. Anchors, decoding and weighted non-maximum suppression follow
 MediaPipe's `face_detection_short_range` graph (Apache-2.0).
 
 Shape suffixes: N faces or anchors, 6 key points (eye right, eye left, nose, mouth, ear right, ear left of the person).
@@ -27,7 +27,7 @@ _ANCHOR_LAYERS: Final = ((16, 2), (8, 6))
 """(cells per side, anchors per cell): strides 8, and three times 16."""
 _RAW_LIMIT: Final = 80.0
 _ALWAYS: Final = (1, 2)
-_WHEN_NOTHING: Final = (4, 8)
+_WHEN_NOTHING: Final = (4, 8, 16)
 """Tiles per side: the first always, the others only while no face has been found."""
 
 
@@ -73,7 +73,7 @@ def _level(model: Model, rgb_HW3: U8, level: int) -> list[Detection]:
     """Square tiles of 1/level of the longer side, overlapping by half."""
     height, width = rgb_HW3.shape[:2]
     side = max(height, width) / level
-    if side < model.side / 2 and level > 1:
+    if side < model.side and level > 1:
         return []
     shrink = min(1.0, model.side / side)
     small_HW3 = (
