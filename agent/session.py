@@ -194,8 +194,6 @@ class Conversation:
         if self._limit is not None:
             self._limit.cancel()
         self.microphone.close()
-        self._runner.resume()
-        self._runner.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._session.aclose()
