@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from avatar.motion import space
 from avatar.render import raster
 from avatar.render.eyes import draw_eyes, eye_frames
-from avatar.render.layers import Layers, prepare_layers
+from avatar.render.layers import APART, Layers, prepare_layers
 from avatar.render.mouth import build_mouth_paint, draw_mouth, to_frame
 from avatar.render.underlay import build_underlay, deform_underlay
+from avatar.rig import mesh
 from avatar.rig.types import FittedRig
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ T = TypeVar("T")
 
 SIZES: Final = (128, 1024)
 """Smallest and largest side of a frame."""
-LIP_LINE: Final = 0.012
-"""Face widths: how far the dark line between closed lips reaches into each of them."""
 CAP_BEHIND: Final = 0.05
 """Face widths: the lids' and lips' stand-in texture lies this far behind them."""
 
@@ -126,18 +125,14 @@ class Decoder:
         self._face_triangles = self._triangles[len(underlay.triangles_T3) :]
         rest = np.concatenate([underlay.rest_U3[:, :2], rig.rest_V3[:, :2], rig.rest_V3[self._cap_V, :2]])
         self._source = to_frame(np.c_[rest, np.zeros(len(rest))].astype(np.float32), self._scale)[:, :2].copy()
-        # with open lips, texture starts beyond the dark line that closed lips have between them
-        inner, outer = rig.rest_V3[rig.mouth_ring_M, :2], rig.rest_V3[rig.lip_outer_M, :2]
+        rest_gap = rig.rest_V3[rig.lip_lower_L, :2] - rig.rest_V3[rig.lip_upper_L, :2]
+        self._lips_apart = float(np.linalg.norm(rest_gap, axis=1).max()) > APART * rig.face_width
+        rows, steps = lip_slide(rig, self._layers.lip_step_M)
+        n_mouth = len(rig.mouth_ring_M)
+        self._lip_rows = np.concatenate([skin_start + rows, cap_start + np.arange(n_mouth)])
         down = rig.R_source_33[:2, 1] / np.linalg.norm(rig.R_source_33[:2, 1])
-        line = self._layers.lip_line_L
-        line = np.concatenate([line, line[-2:0:-1]])
-        sign = np.sign((outer - inner) @ down)
-        room = np.abs((outer - inner) @ down)
-        step = np.clip(line + sign * LIP_LINE * rig.face_width, -0.45 * room, 0.45 * room)
-        step[[0, len(step) // 2]] = 0.0  # corners stay
-        step[[1, -1, len(step) // 2 - 1, len(step) // 2 + 1]] *= 0.6
-        self._lip_rows = np.concatenate([skin_start + rig.mouth_ring_M, cap_start + np.arange(len(rig.mouth_ring_M))])
-        self._lip_step = (np.tile(step[:, None] * down, (2, 1)) * self._scale).astype(np.float32)
+        steps = np.concatenate([steps, self._layers.lip_step_M]) * self._scale
+        self._lip_step = (steps[:, None] * down).astype(np.float32)
 
     def _mesh(self, face, skin: F32) -> tuple[F32, F32]:  # type: ignore[no-untyped-def]
         rig = self.rig
@@ -145,7 +140,8 @@ class Decoder:
         caps = skin[self._cap_V].copy()
         caps[:, 2] -= CAP_BEHIND * rig.face_width * self._scale
         points = np.concatenate([under, skin, caps])
-        opened = min(face.mouth_gap / (0.03 * rig.face_width), 1.0)
+        # a portrait with open lips has teeth up to where the clean lip begins, whatever the lips do now
+        opened = 1.0 if self._lips_apart else min(face.mouth_gap / (0.03 * rig.face_width), 1.0)
         source = self._source
         if opened > 0.0:
             source = source.copy()
@@ -192,6 +188,42 @@ class Decoder:
             patches.append((int(left), int(top), cover))
         lids = np.ascontiguousarray(skin[rig.lid_upper_2L, :2])
         draw_eyes(self._layers, eye_frames(rig, face, self._scale), lids, patches, out)
+
+
+def lip_slide(rig: FittedRig, step_M: F32) -> tuple[I32, F32]:
+    """Skin vertices of the lips and how far (px, down) their texture slides when the mouth opens.
+
+    At the inner edge by `step_M`, at the outer edge not at all, evenly between, so that texture never folds.
+    """
+    down = rig.R_source_33[:2, 1] / np.linalg.norm(rig.R_source_33[:2, 1])
+    across = np.array([down[1], -down[0]])
+    outline = np.ascontiguousarray(rig.rest_V3[rig.lip_outer_M, :2])
+    rest = rig.rest_V3[:, :2]
+    half = len(rig.mouth_ring_M) // 2
+    lips = (np.arange(half + 1), np.r_[np.arange(half, 2 * half), 0][::-1])  # upper, lower; image left to right
+    # lips touch, so position does not tell whose a vertex is: the mesh does
+    steps_to = [mesh.rings_from(rig.triangles_T3, len(rest), rig.mouth_ring_M[lip[1:-1]]) for lip in lips]
+    rows = np.array(
+        [v for v in range(len(rest)) if cv2.pointPolygonTest(outline, _point(rest[v]), True) > -1.0], np.int32
+    )
+    steps = np.empty(len(rows), np.float32)
+    for i, v in enumerate(rows):
+        lip = lips[0] if steps_to[0][v] < steps_to[1][v] else lips[1]
+        inner, outer = rest[rig.mouth_ring_M[lip]], rest[rig.lip_outer_M[lip]]
+        at, y = float(rest[v] @ across), float(rest[v] @ down)
+        y_in = float(np.interp(at, inner @ across, inner @ down))
+        y_out = float(np.interp(at, outer @ across, outer @ down))
+        share = (y_out - y) / (y_out - y_in) if abs(y_out - y_in) > 1e-3 else 0.0
+        steps[i] = np.clip(share, 0, 1) * np.interp(at, inner @ across, step_M[lip])
+    place = {int(v): i for i, v in enumerate(rows)}
+    for m, v in enumerate(rig.mouth_ring_M):
+        if int(v) in place:
+            steps[place[int(v)]] = float(step_M[m])
+    return rows, steps
+
+
+def _point(xy_2: F32) -> tuple[float, float]:
+    return float(xy_2[0]), float(xy_2[1])
 
 
 class _Timer:

@@ -27,8 +27,8 @@ PREFIX: Final = "render."
 LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 APART: Final = 0.012
 """Face widths between the lips from which they count as open in the portrait."""
-LINE_REACH: Final = 0.022
-"""Face widths above and below the tracked lips in which the dark line is looked for."""
+LIP_LINE: Final = 0.012
+"""Face widths: how far the dark line between closed lips reaches into each of them."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,8 @@ class Layers:
     """Frame px (x, y) of the first pixel of each eye picture."""
     lip_M3: F32
     """Lip colour near each vertex of the mouth ring."""
-    lip_line_L: F32
-    """px along the face's down direction from each pair of the lip lines to the dark line between closed lips in the
-    portrait; zeros when the lips are apart in it."""
+    lip_step_M: F32
+    """px along the face's down direction from each vertex of the mouth ring to where the clean lip begins."""
     white_3: F32
     """What a white surface would look like in this light, in the mouth's opening."""
     light_4: F32
@@ -83,7 +82,7 @@ def prepare_layers(rgb_HW3: U8, matte_HW: F32, rig: FittedRig) -> Layers:
         glint_2SS3=eyes.glint_2SS3,
         eye_origin_22=eyes.origin_22,
         lip_M3=lip_colours(rgb_HW3, rig),
-        lip_line_L=lip_line(rgb_HW3, rig),
+        lip_step_M=lip_steps(rgb_HW3, rig),
         white_3=white_tone(eyes.tone_3, rgb_HW3, rig),
         light_4=light,
     )
@@ -147,32 +146,37 @@ def lip_colours(rgb_HW3: U8, rig: FittedRig) -> F32:
     return np.stack([np.convolve(wrapped[:, c], kernel, "valid") for c in range(3)], -1).astype(np.float32)
 
 
-def lip_line(rgb_HW3: U8, rig: FittedRig) -> F32:
-    """Where the line between closed lips really is: the darkest place near each pair, smooth along the lips; px [L]."""
-    upper, lower = rig.rest_V3[rig.lip_upper_L, :2], rig.rest_V3[rig.lip_lower_L, :2]
+def lip_steps(rgb_HW3: U8, rig: FittedRig) -> F32:
+    """How far from each vertex of the mouth ring the clean lip begins, px along the face's down direction; [M].
+
+    Lips that are closed in the portrait have a dark line between them (the ring lies on it); lips that are open have
+    teeth or shadow up to an edge that is found by colour. With the mouth open, lips are drawn from there outwards.
+    """
+    ring, outer = rig.rest_V3[rig.mouth_ring_M, :2], rig.rest_V3[rig.lip_outer_M, :2]
     down = rig.R_source_33[:2, 1] / np.linalg.norm(rig.R_source_33[:2, 1])
-    apart = (lower - upper) @ down
-    if apart.max() > APART * rig.face_width:
-        return np.zeros(len(upper), np.float32)
-    reach = LINE_REACH * rig.face_width
-    steps = np.linspace(-reach, reach, 41)
-    luma = cv2.GaussianBlur(rgb_HW3, (0, 0), 0.0016 * rig.size).astype(np.float32) @ LUMA
-    at = (upper + lower)[:, None] / 2 + steps[None, :, None] * down
-    seen = sample(luma[..., None], at.reshape(-1, 2)).reshape(len(upper), len(steps))
-    cost = seen / max(float(seen.std()), 1.0) + 1.5 * (steps / reach) ** 2
-    # the smoothest dark path: dynamic programming over the pairs
-    jump = 0.3 * np.abs(np.subtract.outer(np.arange(41), np.arange(41))) / 2
-    total, back = cost[0], []
-    for row in cost[1:]:
-        options = total[None] + jump
-        back.append(options.argmin(1))
-        total = options.min(1) + row
-    path = [int(total.argmin())]
-    for choice in reversed(back):
-        path.append(int(choice[path[-1]]))
-    line = steps[path[::-1]]
-    line = np.convolve(np.pad(line, 2, "edge"), np.ones(5) / 5, "valid")
-    return np.asarray(line, np.float32)
+    count = len(ring)
+    other = ring[(-np.arange(count)) % count]
+    room = (outer - ring) @ down
+    apart = np.abs((other - ring) @ down)
+    steps = np.sign(room) * LIP_LINE * rig.face_width
+    soft = cv2.GaussianBlur(rgb_HW3, (0, 0), 0.0016 * rig.size).astype(np.float32)
+    for m in np.flatnonzero(apart > APART * rig.face_width):
+        t = np.linspace(0.0, 1.0, 40)
+        lip = outer[m] + t[:, None] * (ring[m] + 0.4 * (other[m] - ring[m]) - outer[m])
+        colours = sample(soft, lip)
+        clean, inside = colours[8:18].mean(0), colours[-8:].mean(0)
+        axis = inside - clean
+        change = (colours - clean) @ axis / max(float(axis @ axis), 1e-3)
+        beyond = np.flatnonzero((change > 0.35) & (t > 0.2))
+        edge = lip[beyond[0]] if len(beyond) else ring[m]
+        steps[m] = (edge - ring[m]) @ down + np.sign(room[m]) * 0.5 * LIP_LINE * rig.face_width
+    wrapped = np.concatenate([steps[-2:], steps, steps[:2]])
+    steps = np.median(np.stack([wrapped[i : i + count] for i in range(5)]), 0)
+    steps[np.sign(steps) != np.sign(room)] = 0.0  # never into the opening
+    corners = [0, count // 2]
+    steps[corners] = 0.0
+    steps[[(c + d) % count for c in corners for d in (-1, 1)]] *= 0.6
+    return np.asarray(np.clip(steps, -0.6 * np.abs(room), 0.6 * np.abs(room)), np.float32)
 
 
 def face_light(rgb_HW3: U8, rig: FittedRig) -> F32:

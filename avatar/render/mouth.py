@@ -129,7 +129,9 @@ def draw_mouth(paint: MouthPaint, rig: FittedRig, face: DeformedFace, ring_M3: F
     raster.clear(depth)
     raster.raster(points, values, paint.triangles_Q3, depth, painted)
     lips = lips_plane(ring_M3 - np.array([left, top, NEAR_DEPTH * width], np.float32))
-    compose(painted, depth, cover, near, far, pad, lips, FAR_DEPTH * width, paint.darkest_3, int(left), int(top), out_HW3)
+    compose(
+        painted, depth, cover, near, far, pad, lips, FAR_DEPTH * width, paint.darkest_3, int(left), int(top), out_HW3
+    )
     return True
 
 
