@@ -192,13 +192,12 @@ async def visavis_room(*arguments: str) -> AsyncIterator[str]:
     )  # fmt: skip
     try:
         assert process.stdout is not None
+        link = None
         async with asyncio.timeout(60):
-            while line := await process.stdout.readline():
-                if match := re.search(rb"http://\S+", line):
-                    yield match.group().decode()
-                    break
-            else:
-                pytest.fail("visavis room gave no link")
+            while link is None and (line := await process.stdout.readline()):
+                link = re.search(rb"http://\S+", line)
+        assert link is not None, "visavis room gave no link"
+        yield link.group().decode()
     finally:
         if process.returncode is None:
             process.terminate()

@@ -81,15 +81,22 @@ async def serve_room(settings: Settings) -> None:
         stack.push_async_callback(page.aclose)
         running = asyncio.create_task(worker.run(), name="visavis-worker")
         stack.push_async_callback(_end, worker, running)
+        # A visit begun before the worker is registered would wait for an agent that nobody sends.
+        registered = asyncio.Event()
+        worker.on("worker_registered", lambda *_: registered.set())
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signum, stop.set)
-        sys.stdout.write(f"Open {link}\n")
-        sys.stdout.flush()
-        waiting = asyncio.create_task(stop.wait())
-        await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
+        stopping = asyncio.create_task(stop.wait())
+        ready = asyncio.create_task(registered.wait())
+        for task in (stopping, ready):
+            stack.callback(task.cancel)
+        await asyncio.wait({stopping, ready, running}, return_when=asyncio.FIRST_COMPLETED)
+        if ready.done():
+            sys.stdout.write(f"Open {link}\n")
+            sys.stdout.flush()
+            await asyncio.wait({stopping, running}, return_when=asyncio.FIRST_COMPLETED)
         if running.done() and not stop.is_set():
             running.result()
 
