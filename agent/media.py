@@ -30,9 +30,7 @@ class Mp4Writer:
         self._size = size
         self._frames = 0
         self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
-        self._video = self._container.add_stream(
-            "libx264", rate=FPS, options={"crf": CRF, "preset": preset, "tune": "stillimage"}
-        )
+        self._video = self._container.add_stream("libx264", rate=FPS, options={"crf": CRF, "preset": preset})
         self._video.width = self._video.height = size
         self._video.pix_fmt = "yuv420p"
         context = self._video.codec_context

@@ -284,7 +284,7 @@ async def test_port_in_use_is_a_clear_refusal() -> None:
         with pytest.raises(Unavailable, match=rf"Port {port} .* in use.*--port"):
             async with running(**{"kiosk.port": port}):
                 pass
-    with pytest.raises(Unavailable, match="kiosk.host"):
+    with pytest.raises(Unavailable, match=r"kiosk\.host"):
         async with running(**{"kiosk.host": "192.0.2.1"}):
             pass
 
@@ -343,19 +343,18 @@ async def fetch(server: Kiosk, path: str) -> tuple[int, str, Any]:
 
 
 async def test_the_page_is_served_with_its_headers(dist: Any) -> None:
-    async with running(site=StaticSite(dist, poster=b"\xff\xd8jpeg")) as server:
-        async with aiohttp.ClientSession() as session:
-            async with session.get(server.link) as answer:
-                assert answer.status == 200 and "page" in await answer.text()
-                assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-                assert answer.headers["Cache-Control"] == "no-store"
-                assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
-                assert answer.headers["X-Content-Type-Options"] == "nosniff"
-            base = server.link.split("/?")[0]
-            async with session.get(base + "/assets/app.js?v=1") as answer:
-                assert answer.status == 200 and answer.headers["Content-Type"].startswith("text/javascript")
-            async with session.get(base + "/poster.jpg") as answer:
-                assert answer.status == 200 and answer.headers["Content-Type"] == "image/jpeg"
+    async with running(site=StaticSite(dist, poster=b"\xff\xd8jpeg")) as server, aiohttp.ClientSession() as session:
+        async with session.get(server.link) as answer:
+            assert answer.status == 200 and "page" in await answer.text()
+            assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+            assert answer.headers["Cache-Control"] == "no-store"
+            assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        base = server.link.split("/?")[0]
+        async with session.get(base + "/assets/app.js?v=1") as answer:
+            assert answer.status == 200 and answer.headers["Content-Type"].startswith("text/javascript")
+        async with session.get(base + "/poster.jpg") as answer:
+            assert answer.status == 200 and answer.headers["Content-Type"] == "image/jpeg"
 
 
 @pytest.mark.parametrize(

@@ -312,7 +312,9 @@ async def serve(settings: Settings) -> None:
 def run_kiosk(settings: Settings) -> None:
     """`visavis run`."""
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    logging.getLogger().handlers[0].setLevel(logging.INFO)  # some libraries set their loggers to DEBUG
     logging.getLogger("visavis").setLevel(logging.INFO)
+    logging.getLogger("visavis.websockets").setLevel(logging.WARNING)
     asyncio.run(serve(settings))
 
 
