@@ -68,7 +68,7 @@ def load_identity(
     face_index: int | None = None,
     size: int = FRAME_SIZE,
 ) -> Identity:
-    """'default', a saved identity (.safetensors) or an image file; images are prepared once and then come from the cache.
+    """'default', a saved identity (.safetensors), or an image file, prepared once and then read from the cache.
 
     PortraitError for a missing file, a damaged identity file, or a picture that cannot be used.
     """

@@ -28,7 +28,7 @@ from scipy.spatial.transform import Rotation
 
 from avatar.motion.space import ARKIT_NAMES
 from avatar.rig import mesh
-from avatar.rig.spread import biharmonic
+from avatar.rig.spread import displace
 
 Array = NDArray[np.float64]
 
@@ -232,10 +232,10 @@ def main() -> None:
     fields[0] = smooth(fields[0], triangles, fixed, 0.15)
     for k in range(1, len(fields)):
         fields[k] = smooth(fields[k], triangles, fixed, 0.5)
-    fields = mirror_symmetric(fields, topology, len(kit["identity"]))
     fields *= FLIP_Y
     # identity varies around the landmark detector's average face, not the kit's
     fields[0] += np.tensordot(average, fields[1 : 1 + len(average)], 1)
+    fields = mirror_symmetric(fields, topology, len(kit["identity"]))
     neutral, identity, channels = fields[0], fields[1 : 1 + len(kit["identity"])], fields[1 + len(kit["identity"]) :]
 
     neutral = neutral + close_lips(neutral, topology)
@@ -271,6 +271,7 @@ def main() -> None:
         "identity_AV3": modes.astype(np.float16),
         "expression_KV3": channels.astype(np.float16),
         "triangles_T3": topology.triangles_T3.astype(np.int16),
+        "mirror_V": topology.mirror_V.astype(np.int16),
         "parents_V2": topology.parents_V2.astype(np.int16),
         "jaw_K6": jaw_K6.astype(np.float32),
         "eyeball_23": eyeball_23.astype(np.float32),
@@ -291,9 +292,7 @@ def narrow_opening(offset: Array, neutral: Array, topology: mesh.Topology, share
     half = (offset[lower] - offset[upper]) * (1 - share) / 2
     move[upper], move[lower] = half, -half
     near = mesh.rings_from(topology.triangles_T3, len(offset), ring) <= 10
-    spread = biharmonic(neutral, topology.triangles_T3, ring, near)
-    move[spread.rows_N] = spread.matrix_NH @ move[ring]
-    return offset + move
+    return offset + displace(neutral, topology.triangles_T3, ring, move[ring], near)
 
 
 def hold_upper_lip(offset: Array, neutral: Array, topology: mesh.Topology, share: float) -> Array:
@@ -303,9 +302,7 @@ def hold_upper_lip(offset: Array, neutral: Array, topology: mesh.Topology, share
     arch = np.sin(np.linspace(0, np.pi, len(upper)))
     move[upper, 1] = -(1 - share) * np.clip(offset[upper, 1], 0, None) * arch
     near = mesh.rings_from(topology.triangles_T3, len(offset), ring) <= 10
-    spread = biharmonic(neutral, topology.triangles_T3, ring, near)
-    move[spread.rows_N] = spread.matrix_NH @ move[ring]
-    return offset + move
+    return offset + displace(neutral, topology.triangles_T3, ring, move[ring], near)
 
 
 def close_lips(neutral: Array, topology: mesh.Topology) -> Array:
@@ -316,9 +313,7 @@ def close_lips(neutral: Array, topology: mesh.Topology) -> Array:
     middle = (neutral[upper] + neutral[lower]) / 2
     move[upper], move[lower] = middle - neutral[upper], middle - neutral[lower]
     near = mesh.rings_from(topology.triangles_T3, len(neutral), ring) <= 8
-    spread = biharmonic(neutral, topology.triangles_T3, ring, near)
-    move[spread.rows_N] = spread.matrix_NH @ move[ring]
-    return move
+    return displace(neutral, topology.triangles_T3, ring, move[ring], near)
 
 
 def hinge_of(teeth: Array, offset: Array) -> Array:

@@ -42,7 +42,7 @@ class Basis:
 def load() -> Basis:
     """Read the basis (once per process)."""
     arrays = load_file(PATH)
-    topology = mesh.from_arrays(arrays["neutral_V3"], arrays["triangles_T3"], arrays["parents_V2"])
+    topology = mesh.from_arrays(*(arrays[n] for n in ("neutral_V3", "triangles_T3", "parents_V2", "mirror_V")))
     channels = arrays["expression_KV3"].astype(np.float32)
     still = np.zeros((EXPRESSION_DIM - len(channels), *channels.shape[1:]), np.float32)
     return Basis(

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from avatar.motion import space
 from avatar.motion.space import EXPRESSION_DIM, INDEX
+from avatar.rig import kernels
 from avatar.rig.eyes import gaze_axis
 from avatar.rig.lids import Lids
 from avatar.rig.lips import Lips, lip_seal
@@ -38,7 +38,8 @@ class Deformer:
 
     def __init__(self, rig: FittedRig) -> None:
         self.rig = rig
-        self._basis = np.ascontiguousarray(rig.basis_KV3.reshape(EXPRESSION_DIM, -1))
+        self._neutral_V3 = np.ascontiguousarray(rig.neutral_V3)
+        self._basis_KV3 = np.ascontiguousarray(rig.basis_KV3)
         down = np.asarray(rig.R_source_33[:2, 1] / np.linalg.norm(rig.R_source_33[:2, 1]), np.float32)
         self._lips, self._lids = Lips(rig, down), Lids(rig, down)
         self._source_axis = gaze_axis(rig.eyes.source_gaze_2).astype(np.float32)
@@ -48,6 +49,8 @@ class Deformer:
         skin = self._linear(channels)
         self._lips.remember(skin, channels)
         self._lips.round_opening(skin)
+        if not self._lips.open_in_source:
+            self._lips.touch(skin, 0.0)  # so that nothing parts them at rest
         self._lids.move(skin, rig.source_expression_K[_BLINK], np.zeros(2))
         self._residual_V3 = rig.rest_V3 - skin
 
@@ -87,18 +90,18 @@ class Deformer:
             iris_axis_23=np.stack([axis, axis]),
             blink_2=motion[_BLINK],
             mouth_P3=rig.move(inside, pose),
-            mouth_normals_P3=np.ascontiguousarray(normals @ pose.R_33.T),
+            mouth_normals_P3=np.asarray(kernels.turn(normals, pose.R_33)),
             mouth_gap=mouth_gap * pose.scale,
         )
 
     def _linear(self, channels_K: F32) -> F32:
-        return np.asarray(self.rig.neutral_V3 + (channels_K @ self._basis).reshape(-1, 3), np.float32)
+        return np.asarray(kernels.blend(self._neutral_V3, self._basis_KV3, channels_K))
 
     def _inside(self, channels_K: F32, skin_V3: F32) -> tuple[F32, F32]:
         """The mouth's inside, px and normals, before the head's pose."""
         rig, mouth = self.rig, self.rig.mouth
         jaw_6 = channels_K @ rig.jaw_K6
-        points, normals = _follow_jaw(
+        points, normals = kernels.follow_jaw(
             mouth.vertices_P3,
             mouth.normals_P3,
             mouth.jaw_P,
@@ -148,46 +151,7 @@ def move_points(points_N3: F32, pose: HeadPose, pivot_3: F32, distance: float, s
     """
     points = np.ascontiguousarray(points_N3, np.float32)
     turn = pose.R_33 * np.float32(pose.scale)
-    return np.asarray(_move(points, turn, pose.t_3, pivot_3, distance, size / 2), np.float32)
-
-
-@njit(cache=True)
-def _move(points_N3: F32, turn_33: F32, shift_3: F32, pivot_3: F32, distance: float, middle: float) -> F32:
-    out = np.empty_like(points_N3)
-    px, py = pivot_3[0] - middle, pivot_3[1] - middle
-    for i in range(len(points_N3)):
-        z = points_N3[i, 2]
-        near = np.float32(1.0) - z / distance
-        x, y = (points_N3[i, 0] - middle) * near - px, (points_N3[i, 1] - middle) * near - py
-        z -= pivot_3[2]
-        tx = turn_33[0, 0] * x + turn_33[0, 1] * y + turn_33[0, 2] * z + px + shift_3[0]
-        ty = turn_33[1, 0] * x + turn_33[1, 1] * y + turn_33[1, 2] * z + py + shift_3[1]
-        tz = turn_33[2, 0] * x + turn_33[2, 1] * y + turn_33[2, 2] * z + pivot_3[2] + shift_3[2]
-        near = np.float32(1.0) - tz / distance
-        out[i, 0], out[i, 1], out[i, 2] = tx / near + middle, ty / near + middle, tz
-    return out
-
-
-@njit(cache=True)
-def _follow_jaw(
-    points_P3: F32, normals_P3: F32, jaw_P: F32, tongue_P3: F32, tip: float, turn_33: F32, shift_3: F32, hinge_3: F32
-) -> tuple[F32, F32]:
-    """Points and normals after the tongue's own motion and the jaw's rigid one, blended by jaw_P."""
-    points, normals = np.empty_like(points_P3), np.empty_like(normals_P3)
-    for i in range(len(points_P3)):
-        x = points_P3[i, 0] + tip * tongue_P3[i, 0]
-        y = points_P3[i, 1] + tip * tongue_P3[i, 1]
-        z = points_P3[i, 2] + tip * tongue_P3[i, 2]
-        dx, dy, dz = x - hinge_3[0], y - hinge_3[1], z - hinge_3[2]
-        for k in range(3):
-            moved = turn_33[k, 0] * dx + turn_33[k, 1] * dy + turn_33[k, 2] * dz + hinge_3[k] + shift_3[k]
-            own = x if k == 0 else (y if k == 1 else z)
-            points[i, k] = own + jaw_P[i] * (moved - own)
-            turned = (
-                turn_33[k, 0] * normals_P3[i, 0] + turn_33[k, 1] * normals_P3[i, 1] + turn_33[k, 2] * normals_P3[i, 2]
-            )
-            normals[i, k] = normals_P3[i, k] + jaw_P[i] * (turned - normals_P3[i, k])
-    return points, normals
+    return np.asarray(kernels.move(points, turn, pose.t_3, pivot_3, distance, size / 2), np.float32)
 
 
 def rotation(vector_3: NDArray[Any]) -> F32:

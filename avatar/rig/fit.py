@@ -175,13 +175,21 @@ def solve(basis: Basis, observed: snap.Observed, rounds: int = 8) -> Solution:
         if observed.lips_open:  # explain the opening by expression, not by identity
             rows.append(4.0 * (axes[:, lower, 1] - axes[:, upper, 1]).T)
             right.append(4.0 * (wanted[lower, 1] - wanted[upper, 1]))
-        coefficients = lsq_linear(np.concatenate(rows), np.concatenate(right), bounds=(low, high), tol=1e-6).x
+        coefficients = _bounded(np.concatenate(rows), np.concatenate(right), low, high)
     shape = neutral + np.tensordot(coefficients, modes, 1)
     residual = np.linalg.norm((pose.apply(shape) - target)[:, :2], axis=1)
     expression = np.zeros(EXPRESSION_DIM)
     expression[channels] = coefficients[n_identity:]
     expression[expression < 0.02] = 0.0
     return Solution(pose, coefficients[:n_identity], expression, residual)
+
+
+def _bounded(left: F64, right: F64, low: F64, high: F64) -> F64:
+    """Least squares within bounds, by its small square form (the ridge keeps it well conditioned)."""
+    normal = left.T @ left
+    factor = np.linalg.cholesky(normal)
+    small = np.linalg.solve(factor, left.T @ right)
+    return np.asarray(lsq_linear(factor.T, small, bounds=(low, high), tol=1e-8).x)
 
 
 def _first_pose(shape: F64, target: F64) -> Pose:

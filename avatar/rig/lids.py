@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar.rig import mesh
+from avatar.rig import kernels, mesh
 from avatar.rig.contact import gap, meet
 from avatar.rig.spread import biharmonic
 from avatar.rig.types import FittedRig
@@ -71,4 +71,4 @@ class Lids:
             bottom = closing + (bottom - closing) * open_share - (sag * open_share) * height
             top[:, 2] += self._bulge_2[eye] * (4.0 * open_share * (1.0 - open_share))
             skin_V3[upper], skin_V3[lower] = top, bottom
-            skin_V3[spread.rows_N] += spread.matrix_NH @ (skin_V3[spread.handles_H] - before)
+            kernels.carry(skin_V3, spread.rows_N, spread.matrix_NH, skin_V3[spread.handles_H] - before)

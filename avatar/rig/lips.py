@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from avatar.motion import space
 from avatar.motion.space import INDEX
-from avatar.rig import mesh
+from avatar.rig import kernels, mesh
 from avatar.rig.contact import gap, meet, smoothstep
 from avatar.rig.mouth import LINING_ROWS
 from avatar.rig.spread import biharmonic
@@ -76,13 +76,18 @@ class Lips:
         self._source_gap = self._mean_gap(skin_V3)
         self._source_mouth = channels_K[_MOUTH].copy()
 
+    @property
+    def open_in_source(self) -> bool:
+        """Whether the portrait's lips are parted by its expression (see `remember`)."""
+        return self._source_gap > 0.004 * self._rig.face_width
+
     def share_of_source(self, skin_V3: F32, channels_K: F32) -> float:
         """How much of the portrait's own deviation from the model to give back, before any contact.
 
         1 at the portrait's own expression. Where its lips are open the share goes with the opening; where they are
         closed, with likeness of the mouth's channels.
         """
-        if self._source_gap > 0.004 * self._rig.face_width:
+        if self.open_in_source:
             return min(1.0, self._mean_gap(skin_V3) / self._source_gap)
         away = channels_K[_MOUTH] - self._source_mouth
         return float(np.exp(-float(away @ away) / LIKENESS))
@@ -135,7 +140,7 @@ class Lips:
     def _carry(self, skin_V3: F32, ring_before_M3: F32) -> None:
         """The skin around goes along with what the ring has moved since `ring_before_M3`."""
         moved = skin_V3[self._ring] - ring_before_M3
-        skin_V3[self._spread.rows_N] += self._spread.matrix_NH @ moved
+        kernels.carry(skin_V3, self._spread.rows_N, self._spread.matrix_NH, moved)
 
 
 def _arc_fit(t_L: NDArray[np.float64]) -> F32:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Final
 
@@ -46,46 +47,50 @@ class Topology:
     mirror_V: I32
     """The vertex on the other side of the face."""
 
-    @property
+    @cached_property
     def lip_upper_L(self) -> I32:
         return self.line(LIP_UPPER)
 
-    @property
+    @cached_property
     def lip_lower_L(self) -> I32:
         return self.line(LIP_LOWER)
 
-    @property
+    @cached_property
     def lid_upper_2L(self) -> I32:
         return np.stack([self.line(lid) for lid in LID_UPPER])
 
-    @property
+    @cached_property
     def lid_lower_2L(self) -> I32:
         return np.stack([self.line(lid) for lid in LID_LOWER])
 
-    @property
+    @cached_property
     def mouth_ring_M(self) -> I32:
         return loop(self.lip_upper_L, self.lip_lower_L)
 
-    @property
+    @cached_property
     def lip_outer_M(self) -> I32:
         return loop(self.line(LIP_OUTER_UPPER), self.line(LIP_OUTER_LOWER))
 
-    @property
+    @cached_property
     def eye_ring_2E(self) -> I32:
         return np.stack([loop(upper, lower) for upper, lower in zip(self.lid_upper_2L, self.lid_lower_2L, strict=True)])
 
-    @property
+    @cached_property
     def oval_ring(self) -> I32:
         """The boundary that is neither eye nor mouth."""
         rings = boundary_loops(self.triangles_T3)
         return max(rings, key=lambda ring: float(np.ptp(self.vertices_V3[ring, 0])))
 
+    @cached_property
+    def _between(self) -> dict[frozenset[int], int]:
+        """The vertex between two landmarks."""
+        return {frozenset(p): v for v, p in enumerate(self.parents_V2.tolist())}
+
     def line(self, landmarks: Sequence[int]) -> I32:
         """Landmarks of a line with the vertices between neighbours put in."""
-        between = {frozenset(p): v for v, p in enumerate(self.parents_V2.tolist())}
         out = [landmarks[0]]
         for a, b in pairwise(landmarks):
-            out += [between[frozenset((a, b))], b]
+            out += [self._between[frozenset((a, b))], b]
         return np.array(out, np.int32)
 
 
@@ -116,10 +121,16 @@ def subdivide(faces_F3: NDArray[np.int64], vertices_N3: F64) -> Topology:
     return Topology(vertices, triangles.astype(np.int32), parents.astype(np.int32), mirror_of(vertices))
 
 
-def from_arrays(neutral_V3: NDArray[Any], triangles_T3: NDArray[Any], parents_V2: NDArray[Any]) -> Topology:
+def from_arrays(
+    neutral_V3: NDArray[Any], triangles_T3: NDArray[Any], parents_V2: NDArray[Any], mirror_V: NDArray[Any]
+) -> Topology:
     """The topology of a stored mesh."""
-    vertices = neutral_V3.astype(np.float64)
-    return Topology(vertices, triangles_T3.astype(np.int32), parents_V2.astype(np.int32), mirror_of(vertices))
+    return Topology(
+        neutral_V3.astype(np.float64),
+        triangles_T3.astype(np.int32),
+        parents_V2.astype(np.int32),
+        mirror_V.astype(np.int32),
+    )
 
 
 def mirror_of(vertices_V3: F64) -> I32:

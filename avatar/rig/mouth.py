@@ -124,7 +124,8 @@ def _normals(vertices: F64, triangles: NDArray[Any]) -> F64:
     out = np.zeros_like(vertices)
     for i in range(3):
         np.add.at(out, triangles[:, i], face)
-    return np.asarray(out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9))
+    length = np.linalg.norm(out, axis=1, keepdims=True)
+    return np.where(length > 1e-9, out / np.maximum(length, 1e-9), [0.0, 0.0, 1.0])  # a tip has no side of its own
 
 
 def _depth_light(z: F64) -> F64:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from avatar.rig import lids, mesh
 from avatar.rig.contact import meet
-from avatar.rig.spread import biharmonic
+from avatar.rig.spread import displace
 
 F64 = NDArray[np.float64]
 
@@ -76,10 +76,9 @@ def snap(topology: mesh.Topology, model_V3: F64, observed: Observed) -> F64:
         wanted.append(_between(target) - model_V3[line[1::2], :2])
     handle, first = np.unique(np.concatenate(handles), return_index=True)
     move = np.concatenate(wanted)[first]
-    spread = biharmonic(model_V3, topology.triangles_T3, handle, np.ones(len(model_V3), bool))
+    everywhere = np.ones(len(model_V3), bool)
     out = model_V3.copy()
-    out[handle, :2] += move
-    out[spread.rows_N, :2] += spread.matrix_NH @ move
+    out[:, :2] += displace(model_V3, topology.triangles_T3, handle, move, everywhere)
     out = unfold(topology, model_V3, out)
     upper, lower = topology.lip_upper_L, topology.lip_lower_L
     out[upper], out[lower] = meet(out[upper], out[lower], observed.down_2, np.zeros(len(upper), np.float32))
@@ -120,9 +119,7 @@ def close_lips(topology: mesh.Topology, vertices_V3: F64, down_2: NDArray[np.flo
     new_upper, new_lower = meet(vertices_V3[upper], vertices_V3[lower], down_2, np.ones(len(upper), np.float32))
     move[upper], move[lower] = new_upper - vertices_V3[upper], new_lower - vertices_V3[lower]
     near = mesh.rings_from(topology.triangles_T3, len(vertices_V3), ring) <= 10
-    spread = biharmonic(vertices_V3, topology.triangles_T3, ring, near)
-    move[spread.rows_N] = spread.matrix_NH @ move[ring]
-    return vertices_V3 + move
+    return vertices_V3 + displace(vertices_V3, topology.triangles_T3, ring, move[ring], near)
 
 
 def open_lids(topology: mesh.Topology, vertices_V3: F64, blink_2: F64) -> F64:
@@ -138,9 +135,7 @@ def open_lids(topology: mesh.Topology, vertices_V3: F64, blink_2: F64) -> F64:
         for line in (upper, lower):
             move[line] = (vertices_V3[line] - closing) * (blink_2[eye] / (1.0 - blink_2[eye]))
         near = mesh.rings_from(topology.triangles_T3, len(out), ring) <= lids.REACH
-        spread = biharmonic(vertices_V3, topology.triangles_T3, ring, near)
-        move[spread.rows_N] = spread.matrix_NH @ move[ring]
-        out += move
+        out += displace(vertices_V3, topology.triangles_T3, ring, move[ring], near)
     return out
 
 

@@ -37,7 +37,33 @@ def biharmonic(
 
     free_V: bool [V]; handles in it are ignored.
     """
-    count = len(vertices_V3)
+    rows, factor, energy = _factor(vertices_V3, triangles_T3, handles_H, free_V)
+    matrix = factor.solve(-energy[rows][:, handles_H].toarray())
+    return Spread(np.asarray(handles_H, np.int32), rows.astype(np.int32), np.ascontiguousarray(matrix, np.float32))
+
+
+def displace(
+    vertices_V3: NDArray[Any],
+    triangles_T3: NDArray[np.integer[Any]],
+    handles_H: NDArray[np.integer[Any]],
+    moved_HD: NDArray[np.float64],
+    free_V: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """The displacement [V, D] of all vertices for one displacement of the handles: `biharmonic`, used once."""
+    rows, factor, energy = _factor(vertices_V3, triangles_T3, handles_H, free_V)
+    out = np.zeros((len(vertices_V3), moved_HD.shape[1]))
+    out[handles_H] = moved_HD
+    out[rows] = factor.solve(-(energy[rows][:, handles_H] @ moved_HD))
+    return out
+
+
+def _factor(
+    vertices_V3: NDArray[Any],
+    triangles_T3: NDArray[np.integer[Any]],
+    handles_H: NDArray[np.integer[Any]],
+    free_V: NDArray[np.bool_],
+) -> tuple[NDArray[np.int64], Any, sp.csr_matrix]:
+    """Free rows, the factored energy among them, the whole energy [V, V]."""
     stiffness, area = mesh.cotangent_laplacian(vertices_V3.astype(np.float64), triangles_T3)
     energy = (stiffness @ sp.diags(1.0 / area) @ stiffness).tocsr()
     free = free_V.copy()
@@ -45,6 +71,4 @@ def biharmonic(
     rows = np.flatnonzero(free)
     assert len(rows), "nothing to spread over"
     system = energy[rows][:, rows].tocsc() + 1e-12 * sp.identity(len(rows), format="csc")
-    matrix = spl.splu(system).solve(-energy[rows][:, handles_H].toarray())
-    assert matrix.shape == (len(rows), len(handles_H)) and len(free) == count
-    return Spread(np.asarray(handles_H, np.int32), rows.astype(np.int32), np.asarray(matrix, np.float32))
+    return rows, spl.splu(system), energy

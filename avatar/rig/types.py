@@ -280,4 +280,4 @@ def _check(rig: FittedRig) -> None:
 
 
 def _within(indices: NDArray[Any], count: int) -> bool:
-    return indices.dtype.kind == "i" and len(indices) > 0 and 0 <= int(indices.min()) and int(indices.max()) < count
+    return indices.dtype.kind == "i" and len(indices) > 0 and int(indices.min()) >= 0 and int(indices.max()) < count
