@@ -20,7 +20,7 @@ from avatar.render import raster
 from avatar.render.eyes import draw_eyes, eye_frames
 from avatar.render.layers import APART, Layers, prepare_layers
 from avatar.render.mouth import build_mouth_paint, draw_mouth, to_frame
-from avatar.render.underlay import build_underlay, deform_underlay
+from avatar.render.underlay import build_underlay, deform_underlay, flatten_sides
 from avatar.rig import mesh
 from avatar.rig.types import FittedRig
 
@@ -49,7 +49,7 @@ class Decoder:
         if not SIZES[0] <= size <= SIZES[1]:
             raise ValueError(f"The frame size must be between {SIZES[0]} and {SIZES[1]} px, not {size}.")
         arrays = identity.arrays
-        self.rig: Final = FittedRig.unpack(arrays)
+        self.rig: Final = flatten_sides(FittedRig.unpack(arrays))
         has_layers = any(name.startswith("render.") for name in arrays)
         layers = (
             Layers.unpack(arrays) if has_layers else prepare_layers(arrays["rgb_HW3"], arrays["matte_HW"], self.rig)

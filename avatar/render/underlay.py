@@ -10,7 +10,7 @@ Shape suffixes: V skin vertices, J vertices of the oval, R rings, U = R * J vert
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -31,6 +31,9 @@ TORSO_SHARE: Final = np.array([0.3, 0.2], np.float32)
 DRAG_SIDE: Final = 0.12
 DRAG_NECK: Final = 0.42
 """Face widths over which the rim's expression fades, sideways and upwards / down the neck."""
+SIDE_RELIEF: Final = 0.27
+"""Face widths: how far the sides of the face may at least fall behind; see `flatten_sides`."""
+SIDE_SOFTNESS: Final = 0.05
 BEHIND: Final = 0.55
 """Face widths: how far behind the rim the hair's depth settles."""
 
@@ -49,6 +52,22 @@ class Underlay:
     """0..1, share of TORSO_SHARE that a vertex gets."""
     oval_J: I32
     """Skin vertices of the rim."""
+
+
+def flatten_sides(rig: FittedRig) -> FittedRig:
+    """The rig with a shallower relief near its rim (z only, so it still lies exactly on the portrait).
+
+    The sides of a face are seen at a grazing angle: a few pixels of portrait, partly ear or background, stand for
+    much skin. A turn of the head would spread just those. With less depth there, the turn shows less of the side.
+    """
+    width = rig.face_width
+    depth_V = (rig.rest_V3 - rig.pivot_3) @ rig.R_source_33[:, 2]
+    side = np.median(np.sort(depth_V[rig.oval_ring])[: len(rig.oval_ring) // 3])
+    below_V = (side + SIDE_RELIEF * width - depth_V) / (SIDE_SOFTNESS * width)
+    raise_V = SIDE_SOFTNESS * width * np.logaddexp(0.0, below_V)
+    lift_V3 = np.zeros_like(rig.rest_V3)
+    lift_V3[:, 2] = raise_V
+    return replace(rig, rest_V3=rig.rest_V3 + lift_V3, neutral_V3=rig.neutral_V3 + lift_V3)
 
 
 def build_underlay(rig: FittedRig) -> Underlay:
