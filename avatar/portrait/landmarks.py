@@ -138,8 +138,8 @@ class FaceLandmarks:
 
     @property
     def height(self) -> float:
-        """Forehead to chin along the face, px."""
-        return float(np.linalg.norm(self.points_N3[10, :2] - self.points_N3[152, :2]))
+        """Hairline to chin along the face (in space, so that a lowered head is not smaller), px."""
+        return float(np.linalg.norm(self.points_N3[10] - self.points_N3[152]))
 
 
 def detection_roi(detection: Detection) -> Roi:
