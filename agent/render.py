@@ -65,6 +65,12 @@ def render_clip(
         raise Unavailable(f"--out must end in .mp4, not '{out_path.suffix}'.")
     if not out_path.parent.is_dir():
         raise Unavailable(f"The folder {out_path.parent} does not exist. Make it first.")
+    part = out_path.with_suffix(".part.mp4")
+    try:
+        part.touch()
+    except OSError as error:
+        raise Unavailable(f"{out_path} cannot be written ({error.strerror}).") from None
+    part.unlink()
     source = _from_text(settings, text) if text is not None else _from_audio(audio)
     first = next(source.chunks, None)  # bad input is refused before the portrait is prepared
     if first is None:
@@ -80,7 +86,6 @@ def render_clip(
     stages_ms: dict[str, float] = {}
     frames = 0
     total_frames = source.total_samples // FRAME_SAMPLES + SETTLE_FRAMES if source.total_samples else None
-    part = out_path.with_suffix(".part.mp4")
     started = time.perf_counter()
     try:
         with (
