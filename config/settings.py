@@ -60,7 +60,7 @@ class SpeechSettings(Section):
     tts_model: str | None = Field(None, description="coqui model: a local folder or a cached name")
     rate: float = Field(1.0, ge=0.5, le=2.0, description="speaking rate")
     end_of_turn_min_s: float = Field(0.3, ge=0.1, le=5, description="shortest silence that ends a turn")
-    end_of_turn_max_s: float = Field(1.5, ge=0.2, le=10, description="longest wait when the turn sounds unfinished")
+    end_of_turn_max_s: float = Field(0.9, ge=0.2, le=10, description="longest wait when the turn sounds unfinished")
     barge_in: bool = Field(True, description="the visitor may interrupt by voice")
     barge_in_min_s: float = Field(0.25, ge=0.05, le=2, description="speech shorter than this does not interrupt")
 
