@@ -82,7 +82,7 @@ def motion(weights: dict[str, float]) -> F32:
 def sheet(identity: Identity, part: str, size: int, columns: int) -> U8:
     """All poses of one portrait; uint8 [H, W, 3]."""
     decoder = Decoder(identity, size=size)
-    taken = cv2.resize(identity.arrays["rgb_HW3"], (size, size), interpolation=cv2.INTER_AREA)
+    taken = np.asarray(cv2.resize(identity.arrays["rgb_HW3"], (size, size), interpolation=cv2.INTER_AREA), np.uint8)
     box = crop_box(decoder.rig, part, size / decoder.rig.size)
     cells = [cell(taken, box, part, "portrait")]
     cells += [cell(decoder.render(motion(POSES[name])), box, part, name) for name in PARTS[part]]
@@ -170,10 +170,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sheets = [sheet(i, options.part, options.size, options.columns or default_columns) for i in identities]
             picture = np.vstack(sheets)
     except (AvatarError, ValueError, OSError, av.error.FFmpegError) as error:
-        print(error, file=sys.stderr)  # noqa: T201 - a script's way to speak
+        print(error, file=sys.stderr)
         return 1
     if not cv2.imwrite(str(options.out), picture[..., ::-1]):
-        print(f"{options.out} cannot be written.", file=sys.stderr)  # noqa: T201
+        print(f"{options.out} cannot be written.", file=sys.stderr)
         return 1
     return 0
 

@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from avatar.render.images import LUMA, fill
 from avatar.rig.types import FittedRig
 
 F32 = NDArray[np.float32]
@@ -93,15 +94,14 @@ def take_eyes(rgb_HW3: U8, rig: FittedRig) -> EyeLayers:
 def lid_line(line_L2: NDArray[Any], side: int) -> F32:
     """y of a lid over each pixel column, level beyond its ends; float32 [S]."""
     order = np.argsort(line_L2[:, 0])
-    return np.interp(np.arange(side), line_L2[order, 0], line_L2[order, 1]).astype(np.float32)
+    line = np.interp(np.arange(side), line_L2[order, 0], line_L2[order, 1])
+    return np.asarray(line, np.float32)
 
 
 def take_apart(
     patch_SS3: F32, ring_E2: NDArray[Any], upper_S: F32, lower_S: F32, centre_2: NDArray[Any], radius: float
 ) -> tuple[F32, F32, F32, F32, float]:
-    """One eye (coordinates of the patch): sclera, iris with opacity, catch-light, tone of the white, px of white seen."""
-    from avatar.render.layers import fill
-
+    """One eye (in the patch's px): sclera, iris with opacity, catch-light, tone of the white, px of white seen."""
     side = len(patch_SS3)
     yy, xx = np.mgrid[:side, :side].astype(np.float32)
     open_SS = np.zeros((side, side), np.uint8)
@@ -113,14 +113,14 @@ def take_apart(
     shadow = (1.0 - SHADOW * np.exp(-below / (SHADOW_REACH * radius)))[..., None]
     patch_SS3 = np.clip(patch_SS3 / np.where((open_SS > 0)[..., None], shadow, 1.0), 0, 255).astype(np.float32)
     distance = np.hypot(xx - centre_2[0], yy - centre_2[1]) / radius
-    luma = patch_SS3 @ np.array([0.299, 0.587, 0.114], np.float32)
+    luma = patch_SS3 @ LUMA
 
     # catch-light: brighter than anything that an opening by half the iris leaves
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(0.42 * radius) + 1,) * 2)
     opened = cv2.morphologyEx(luma, cv2.MORPH_OPEN, kernel)
     excess = np.where((distance < 0.95) & (open_SS > 0), luma - opened, 0.0)
-    glare = np.clip((excess - 0.10 * 255) / (0.12 * 255), 0, 1)
-    glare = cv2.GaussianBlur(np.asarray(glare, np.float32), (0, 0), 0.6)
+    bright = np.clip((excess - 0.10 * 255) / (0.12 * 255), 0, 1).astype(np.float32)
+    glare = np.asarray(cv2.GaussianBlur(bright, (0, 0), 0.6), np.float32)
     without = fill(patch_SS3, np.clip(1.0 - 3.0 * glare, 0, 1))
     glint = np.clip(patch_SS3 - without, 0, 255) * np.clip(3 * glare, 0, 1)[..., None]
 
@@ -130,7 +130,7 @@ def take_apart(
 
     white_seen = clear & (distance > LIMBUS + 0.12)
     tone, seen = _tone(patch_SS3, luma, white_seen)
-    level = float(tone @ np.array([0.299, 0.587, 0.114]))
+    level = float(tone @ LUMA)
     # lashes and skin that slipped in are darker than any shaded white
     good = white_seen & (luma > 0.5 * level)
     if good.sum() < 6:

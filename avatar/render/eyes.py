@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from avatar.render import raster
 from avatar.render.eye_layers import lid_shadow
 from avatar.render.layers import Layers
 from avatar.render.raster import bilinear
@@ -52,18 +53,21 @@ def eye_frames(rig: FittedRig, face: DeformedFace, scale: float) -> F32:
     return frames
 
 
-def draw_eyes(layers: Layers, frames_2F: F32, lids_2L2: F32, coverage: list[tuple[int, int, F32]], out_HW3: U8) -> None:
-    """Lay both eyes over the frame.
-
-    lids_2L2: upper lids in frame px, image left to right. coverage: per eye x, y of a patch and how much of each of
-    its pixels lies between the lids.
-    """
-    for eye, (x, y, cover) in enumerate(coverage):
-        if cover.size:
-            draw_eye(
-                layers.sclera_2SS3[eye], layers.iris_2SS4[eye], layers.glint_2SS3[eye], layers.eye_origin_22[eye],
-                frames_2F[eye], lids_2L2[eye], x, y, cover, out_HW3,
-            )  # fmt: skip
+def draw_eyes(layers: Layers, rig: FittedRig, face: DeformedFace, skin_V3: F32, scale: float, out_HW3: U8) -> None:
+    """Lay both eyes over the frame; skin_V3: the skin in frame px."""
+    frames = eye_frames(rig, face, scale)
+    for eye, ring in enumerate(rig.eye_ring_2E):
+        polygon = np.ascontiguousarray(skin_V3[ring, :2])
+        left, top, right, bottom = raster.pixel_box(polygon, 0.0, out_HW3.shape[0])
+        if right <= left or bottom <= top:
+            continue
+        cover = np.empty((bottom - top, right - left), np.float32)
+        raster.coverage(polygon, left, top, cover)
+        lid = np.ascontiguousarray(skin_V3[rig.lid_upper_2L[eye], :2])
+        draw_eye(
+            layers.sclera_2SS3[eye], layers.iris_2SS4[eye], layers.glint_2SS3[eye], layers.eye_origin_22[eye],
+            frames[eye], lid, left, top, cover, out_HW3,
+        )  # fmt: skip
 
 
 def _axis(gaze_2: F32) -> F32:
@@ -114,7 +118,7 @@ def draw_eye(
                 iv = frame_F[7] + frame_F[15] * (frame_F[11] * nx + frame_F[12] * ny + frame_F[13] * nz) - origin_2[1]
                 opacity = bilinear(iris_SS4, iu, iv, 3)
 
-            lid = _line_y(lid_L2, np.float32(x))
+            lid = _line_y(lid_L2, float(x))
             light = lid_shadow(max((y - lid) / scale, 0.0), frame_F[18])
 
             gu, gv = su - frame_F[16], sv - frame_F[17]
@@ -128,14 +132,12 @@ def draw_eye(
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _line_y(line_L2: F32, x: np.float32) -> float:
+def _line_y(line_L2: F32, x: float) -> float:
     """y of a line that runs from left to right, level beyond its ends."""
-    last = line_L2.shape[0] - 1
-    if x <= line_L2[0, 0]:
-        return line_L2[0, 1]
-    for i in range(last):
-        if x <= line_L2[i + 1, 0]:
+    y: float = line_L2[0, 1]
+    for i in range(line_L2.shape[0] - 1):
+        if x > line_L2[i, 0]:
             span = line_L2[i + 1, 0] - line_L2[i, 0]
-            t = (x - line_L2[i, 0]) / span if span > 1e-6 else 1.0
-            return line_L2[i, 1] + t * (line_L2[i + 1, 1] - line_L2[i, 1])
-    return line_L2[last, 1]
+            t = min((x - line_L2[i, 0]) / span, 1.0) if span > 1e-6 else 1.0
+            y = line_L2[i, 1] + t * (line_L2[i + 1, 1] - line_L2[i, 1])
+    return y

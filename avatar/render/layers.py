@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.render.eye_layers import EyeLayers, take_eyes
+from avatar.render.images import LUMA, fill, sample, vertex_normals
 from avatar.rig.types import FittedRig
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
 PREFIX: Final = "render."
-LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 APART: Final = 0.012
 """Face widths between the lips from which they count as open in the portrait."""
 LIP_LINE: Final = 0.012
@@ -88,31 +88,13 @@ def prepare_layers(rgb_HW3: U8, matte_HW: F32, rig: FittedRig) -> Layers:
     )
 
 
-def fill(values_HWC: NDArray[Any], known_HW: NDArray[Any]) -> F32:
-    """Fill the unknown by pull-push over a pyramid; what is known (weight 1) stays. Any channel count."""
-    weight = np.asarray(known_HW, np.float32)
-    if values_HWC.shape[0] <= 2 or values_HWC.shape[1] <= 2:
-        mean = (values_HWC * weight[..., None]).sum((0, 1)) / max(float(weight.sum()), 1e-6)
-        return (values_HWC * weight[..., None] + mean * (1 - weight[..., None])).astype(np.float32)
-    height, width = weight.shape
-    small_size = ((width + 1) // 2, (height + 1) // 2)
-    weighted = cv2.resize(
-        np.asarray(values_HWC, np.float32) * weight[..., None], small_size, interpolation=cv2.INTER_AREA
-    )
-    small_weight = cv2.resize(weight, small_size, interpolation=cv2.INTER_AREA)
-    small = weighted.reshape(*small_weight.shape, -1) / np.maximum(small_weight, 1e-6)[..., None]
-    filled = fill(small, np.minimum(small_weight * 4, 1.0) * (small_weight > 1e-6))
-    up = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, -1)
-    return np.asarray(values_HWC * weight[..., None] + up * (1 - weight[..., None]), np.float32)
-
-
 def background_plate(rgb_HW3: U8, matte_HW: F32) -> U8:
     """The background, continued behind the person; uint8 [H, W, 3]."""
     size = rgb_HW3.shape[0]
     person = (matte_HW > 0.02).astype(np.uint8)
     margin = max(1, size // 170)
-    person = cv2.dilate(person, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1)))
-    known = 1.0 - person.astype(np.float32)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
+    known = 1.0 - np.asarray(cv2.dilate(person, disc), np.float32)
     filled = fill(rgb_HW3.astype(np.float32), known)
     # grain, so that the filled part does not look airbrushed beside the rest
     soft = cv2.GaussianBlur(rgb_HW3.astype(np.float32), (0, 0), 2)
@@ -197,7 +179,7 @@ def face_light(rgb_HW3: U8, rig: FittedRig) -> F32:
     solution = solution / max(front, 20.0)
     solution[1:] = np.clip(solution[1:], -0.6, 0.6)
     solution[0] = 1.0 - solution[3]
-    return solution.astype(np.float32)
+    return np.asarray(solution, np.float32)
 
 
 def white_tone(eye_white_3: F32, rgb_HW3: U8, rig: FittedRig) -> F32:
@@ -207,22 +189,4 @@ def white_tone(eye_white_3: F32, rgb_HW3: U8, rig: FittedRig) -> F32:
     luma = float(eye_white_3 @ LUMA)
     target = np.clip(luma * 1.12, 0.75 * skin, max(1.25 * skin, 150.0))
     tint = 0.45 + 0.55 * eye_white_3 / max(luma, 1.0)  # veins and varnish redden the eyes more than the light does
-    return np.clip(tint * target, 20, 250).astype(np.float32)
-
-
-def vertex_normals(vertices_V3: NDArray[Any], triangles_T3: NDArray[Any]) -> F32:
-    """Unit normals towards the viewer (z > 0 on average), area weighted; float32 [V, 3]."""
-    a, b, c = (vertices_V3[triangles_T3[:, i]] for i in range(3))
-    face = np.cross(b - a, c - a)
-    out = np.zeros_like(vertices_V3)
-    for i in range(3):
-        np.add.at(out, triangles_T3[:, i], face)
-    out = out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9)
-    return np.asarray(out if out[:, 2].mean() > 0 else -out, np.float32)
-
-
-def sample(image_HWC: F32, at_N2: NDArray[Any]) -> F32:
-    """Bilinear look-up [N, C] at px positions, held inside the picture."""
-    at = np.asarray(at_N2, np.float32)
-    found = cv2.remap(image_HWC, at[:, None, 0], at[:, None, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(found.reshape(len(at), -1), np.float32)
+    return np.asarray(np.clip(tint * target, 20, 250), np.float32)

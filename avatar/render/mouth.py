@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from avatar.render import raster
 from avatar.render.layers import Layers
+from avatar.render.warp_mesh import to_frame
 from avatar.rig.types import DeformedFace, FittedRig, Part
 
 F32 = NDArray[np.float32]
@@ -102,19 +103,17 @@ def draw_mouth(paint: MouthPaint, rig: FittedRig, face: DeformedFace, ring_M3: F
     """Draw the inside into the frame; ring_M3: the opening in frame px. False when there is nothing to see."""
     if face.mouth_gap * scale < SEALED_PX:
         return False
-    size = out_HW3.shape[0]
-    left, top = np.maximum(np.floor(ring_M3[:, :2].min(0)).astype(int) - 1, 0)
-    right, bottom = np.minimum(np.ceil(ring_M3[:, :2].max(0)).astype(int) + 2, size)
+    left, top, right, bottom = raster.pixel_box(ring_M3[:, :2], 0.0, out_HW3.shape[0])
     if right <= left or bottom <= top:
         return False
     cover = np.empty((bottom - top, right - left), np.float32)
-    raster.coverage(np.ascontiguousarray(ring_M3[:, :2]), int(left), int(top), cover)
+    raster.coverage(np.ascontiguousarray(ring_M3[:, :2]), left, top, cover)
 
     width = rig.face_width * scale * face.pose.scale
     pad = math.ceil(3 * FAR_BLUR * width)
     padded = cv2.copyMakeBorder(cover, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=0.0)
-    near = cv2.GaussianBlur(padded, (0, 0), NEAR_BLUR * width)
-    far = cv2.GaussianBlur(padded, (0, 0), FAR_BLUR * width)
+    near = np.asarray(cv2.GaussianBlur(padded, (0, 0), NEAR_BLUR * width), np.float32)
+    far = np.asarray(cv2.GaussianBlur(padded, (0, 0), FAR_BLUR * width), np.float32)
 
     points = np.concatenate([face.mouth_P3, _hem(face, rig)])
     points = to_frame(points, scale)
@@ -129,17 +128,8 @@ def draw_mouth(paint: MouthPaint, rig: FittedRig, face: DeformedFace, ring_M3: F
     raster.clear(depth)
     raster.raster(points, values, paint.triangles_Q3, depth, painted)
     lips = lips_plane(ring_M3 - np.array([left, top, NEAR_DEPTH * width], np.float32))
-    compose(
-        painted, depth, cover, near, far, pad, lips, FAR_DEPTH * width, paint.darkest_3, int(left), int(top), out_HW3
-    )
+    compose(painted, depth, cover, near, far, pad, lips, FAR_DEPTH * width, paint.darkest_3, left, top, out_HW3)
     return True
-
-
-def to_frame(points_N3: F32, scale: float) -> F32:
-    """px of the portrait -> px of a frame `scale` times as large (pixel centres on integers in both)."""
-    out = points_N3 * np.float32(scale)
-    out[:, :2] += np.float32((scale - 1.0) / 2.0)
-    return np.asarray(out, np.float32)
 
 
 def lips_plane(ring_M3: F32) -> F32:
@@ -151,7 +141,7 @@ def lips_plane(ring_M3: F32) -> F32:
 
 
 def _hem(face: DeformedFace, rig: FittedRig) -> F32:
-    """The opening's edge moved outwards a little, so that blurred and oversampled pixels at the edge find lip colour."""
+    """The opening's edge moved outwards a little, so that oversampled pixels there find lip colour."""
     ring = face.skin_V3[rig.mouth_ring_M]
     along = np.roll(ring, -1, 0) - np.roll(ring, 1, 0)
     out = np.stack([along[:, 1], -along[:, 0]], -1)

@@ -23,6 +23,14 @@ FAR = np.float32(-1e30)
 """Depth of a pixel that nothing has been drawn on; z grows towards the viewer."""
 
 
+def pixel_box(points_N2: F32, reach: float, size: int) -> tuple[int, int, int, int]:
+    """left, top, right, bottom of all pixels that points and `reach` px around them touch, inside a square frame."""
+    low, high = points_N2.min(0) - reach, points_N2.max(0) + reach
+    left, top = (min(max(math.floor(v), 0), size) for v in low.tolist())
+    right, bottom = (min(max(math.ceil(v) + 1, 0), size) for v in high.tolist())
+    return left, top, right, bottom
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def clear(depth_HW: F32) -> None:
     """Forget everything drawn."""
@@ -49,7 +57,7 @@ def raster(points_N3: F32, values_NC: F32, triangles_T3: I32, depth_HW: F32, out
             i1, i2, y1, y2 = i2, i1, y2, y1
             if y1 < y0 or (y1 == y0 and i1 < i0):
                 i0, i1, y0, y1 = i1, i0, y1, y0
-        first, last = max(int(math.ceil(y0)), 0), min(int(math.ceil(y2)), height)
+        first, last = max(math.ceil(y0), 0), min(math.ceil(y2), height)
         if first >= last:
             continue
         x0, x1, x2 = points_N3[i0, 0], points_N3[i1, 0], points_N3[i2, 0]
@@ -77,7 +85,7 @@ def raster(points_N3: F32, values_NC: F32, triangles_T3: I32, depth_HW: F32, out
                 xb = x1
             if xa > xb:
                 xa, xb = xb, xa
-            start, stop = max(int(math.ceil(xa)), 0), min(int(math.ceil(xb)), width)
+            start, stop = max(math.ceil(xa), 0), min(math.ceil(xb), width)
             if start >= stop:
                 continue
             offset = np.float32(start) - x0
@@ -109,7 +117,7 @@ def raster_map(points_N3: F32, source_N2: F32, triangles_T3: I32, depth_HW: F32,
             i1, i2, y1, y2 = i2, i1, y2, y1
             if y1 < y0 or (y1 == y0 and i1 < i0):
                 i0, i1, y0, y1 = i1, i0, y1, y0
-        first, last = max(int(math.ceil(y0)), 0), min(int(math.ceil(y2)), height)
+        first, last = max(math.ceil(y0), 0), min(math.ceil(y2), height)
         if first >= last:
             continue
         x0, x1, x2 = points_N3[i0, 0], points_N3[i1, 0], points_N3[i2, 0]
@@ -137,7 +145,7 @@ def raster_map(points_N3: F32, source_N2: F32, triangles_T3: I32, depth_HW: F32,
             xb = x0 + along * upper_slope if fy < y1 else x1 + (fy - y1) * lower_slope
             if xa > xb:
                 xa, xb = xb, xa
-            start, stop = max(int(math.ceil(xa)), 0), min(int(math.ceil(xb)), width)
+            start, stop = max(math.ceil(xa), 0), min(math.ceil(xb), width)
             if start >= stop:
                 continue
             offset = np.float32(start) - x0
@@ -211,6 +219,45 @@ def coverage(polygon_B2: F32, left: int, top: int, cover_HW: F32) -> None:
                 cover_HW[row, last] += weight * (b_ - last)
 
 
+FOLD_PX = 3.0
+"""Source px between neighbouring frame pixels from which the surface counts as torn or folded there."""
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def soften_folds(map_2HW: F32, layer_HW4: U8, box_4: I32, out_HW3: U8) -> None:
+    """Blur the staircase where a nearer part of the face hides a farther one (cheek over hair, nose over cheek).
+
+    layer_HW4: the warped person; box_4: x0, y0, x1, y1 to look at. Only pixels on both sides of a tear are changed,
+    and only inside the person.
+    """
+    for y in range(max(box_4[1], 1), min(box_4[3], out_HW3.shape[0] - 1)):
+        for x in range(max(box_4[0], 1), min(box_4[2], out_HW3.shape[1] - 1)):
+            u, v = map_2HW[0, y, x], map_2HW[1, y, x]
+            torn = (
+                abs(map_2HW[0, y, x + 1] - u) > FOLD_PX
+                or abs(u - map_2HW[0, y, x - 1]) > FOLD_PX
+                or abs(map_2HW[1, y + 1, x] - v) > FOLD_PX
+                or abs(v - map_2HW[1, y - 1, x]) > FOLD_PX
+            )
+            if not torn or layer_HW4[y, x, 3] < 255:
+                continue
+            for c in range(3):
+                centre = 4 * np.int32(layer_HW4[y, x, c])
+                cross = (
+                    np.int32(layer_HW4[y, x - 1, c])
+                    + layer_HW4[y, x + 1, c]
+                    + layer_HW4[y - 1, x, c]
+                    + layer_HW4[y + 1, x, c]
+                )
+                corners = (
+                    np.int32(layer_HW4[y - 1, x - 1, c])
+                    + layer_HW4[y - 1, x + 1, c]
+                    + layer_HW4[y + 1, x - 1, c]
+                    + layer_HW4[y + 1, x + 1, c]
+                )
+                out_HW3[y, x, c] = np.uint8((centre + 2 * cross + corners + 8) >> 4)
+
+
 EDGE_PX = 1.3
 """Source px between the four samples of a frame pixel from which they count as different things."""
 
@@ -250,10 +297,11 @@ def smooth_edges(map_2HW: F32, depth_HW: F32, layer_HW4: U8, left: int, top: int
 def bilinear(picture_HWC: NDArray[Any], u: float, v: float, c: int) -> float:
     """One channel of a picture between pixels; positions are held inside it."""
     height, width = picture_HWC.shape[0], picture_HWC.shape[1]
-    u = min(max(u, np.float32(0.0)), np.float32(width - 1.001))
-    v = min(max(v, np.float32(0.0)), np.float32(height - 1.001))
+    u = min(max(u, 0.0), width - 1.001)
+    v = min(max(v, 0.0), height - 1.001)
     x, y = int(u), int(v)
-    fx, fy = u - np.float32(x), v - np.float32(y)
+    fx, fy = u - x, v - y
     above = picture_HWC[y, x, c] + (np.float32(picture_HWC[y, x + 1, c]) - picture_HWC[y, x, c]) * fx
     below = picture_HWC[y + 1, x, c] + (np.float32(picture_HWC[y + 1, x + 1, c]) - picture_HWC[y + 1, x, c]) * fx
-    return above + (below - above) * fy
+    mixed: float = above + (below - above) * fy
+    return mixed
