@@ -37,6 +37,10 @@ JAW_LIP_DROP = 0.2
 """Share kept of the upper lip's drop in jawOpen: the kit's hides the upper teeth, a speaking face shows their edges."""
 FUNNEL_OPENING = 0.6
 """Share of the kit's lip opening kept in mouthFunnel: as it is, it bares all teeth in "oo" and "sh"."""
+PUCKER_NARROWS = 1.3
+"""Sideways part of mouthPucker against the kit's, which leaves "oo" too wide."""
+PUCKER_DROP_CM = 0.15
+"""Added drop of both lips' middle in mouthPucker, so that "oo" covers the upper teeth."""
 ICT_FACE = 9409
 ICT_LOWER_TEETH = slice(19247, 21451)
 ICT_EYEBALLS = slice(21451, 24591)
@@ -246,6 +250,10 @@ def main() -> None:
     jaw = ARKIT_NAMES.index("jawOpen")
     channels[jaw] = hold_upper_lip(channels[jaw], neutral, topology, JAW_LIP_DROP)
 
+    pucker = ARKIT_NAMES.index("mouthPucker")
+    channels[pucker][:, 0] *= PUCKER_NARROWS
+    channels[pucker] = lower_lips(channels[pucker], neutral, topology, PUCKER_DROP_CM)
+
     # 4. fewer identity modes, most variance first, each scaled to one standard deviation
     flat = identity.reshape(len(identity), -1)
     _, s, vt = np.linalg.svd(flat, full_matrices=False)
@@ -301,6 +309,16 @@ def hold_upper_lip(offset: Array, neutral: Array, topology: mesh.Topology, share
     move = np.zeros_like(offset)
     arch = np.sin(np.linspace(0, np.pi, len(upper)))
     move[upper, 1] = -(1 - share) * np.clip(offset[upper, 1], 0, None) * arch
+    near = mesh.rings_from(topology.triangles_T3, len(offset), ring) <= 10
+    return offset + displace(neutral, topology.triangles_T3, ring, move[ring], near)
+
+
+def lower_lips(offset: Array, neutral: Array, topology: mesh.Topology, drop: float) -> Array:
+    """Let a channel [V, 3] move the middle of both lips down by `drop` cm more, spread over the lips."""
+    ring = topology.mouth_ring_M
+    move = np.zeros_like(offset)
+    for line in (topology.lip_upper_L, topology.lip_lower_L):
+        move[line, 1] = drop * np.sin(np.linspace(0, np.pi, len(line)))
     near = mesh.rings_from(topology.triangles_T3, len(offset), ring) <= 10
     return offset + displace(neutral, topology.triangles_T3, ring, move[ring], near)
 

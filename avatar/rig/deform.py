@@ -48,7 +48,7 @@ class Deformer:
         channels = limit_channels(rig.source_expression_K)
         skin = self._linear(channels)
         self._lips.remember(skin, channels)
-        self._lips.round_opening(skin)
+        self._lips.round_opening(skin, channels)
         if not self._lips.open_in_source:
             self._lips.touch(skin, 0.0)  # so that nothing parts them at rest
         self._lids.move(skin, rig.source_expression_K[_BLINK], np.zeros(2))
@@ -64,7 +64,7 @@ class Deformer:
             channels[_ROLL] = np.maximum(channels[_ROLL], SEAL_ROLL * seal)
         skin = self._linear(channels)
         share = self._lips.share_of_source(skin, channels)
-        self._lips.round_opening(skin)
+        self._lips.round_opening(skin, channels)
         skin += np.float32(share) * self._residual_V3
         mouth_gap = self._lips.touch(skin, seal)
 

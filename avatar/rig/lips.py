@@ -21,6 +21,8 @@ REACH: Final = 10
 """Edges from the mouth ring that lip contact moves."""
 CORNER_POWER: Final = 0.75
 """Opening along the lips, at most: largest opening * (4 t (1 - t)) ** CORNER_POWER, t = 0..1 corner to corner."""
+ROUND_POWER: Final = 3.5
+"""Added to it at full pucker (half at full funnel): rounded lips open in the middle only."""
 SMOOTH_OPEN: Final = 0.05
 """Opening, in face widths, from which the lips' lines are plain arcs."""
 UPPER_ARC: Final = 0.3
@@ -32,6 +34,7 @@ LIKENESS: Final = 0.08
 
 _MOUTH: Final = np.array([INDEX[n] for n in space.ARKIT_NAMES if n.startswith(("mouth", "jaw"))])
 _CLOSE, _JAW = INDEX["mouthClose"], INDEX["jawOpen"]
+_PUCKER, _FUNNEL = INDEX["mouthPucker"], INDEX["mouthFunnel"]
 _PRESS: Final = (INDEX["mouthPressLeft"], INDEX["mouthPressRight"])
 _ROLL: Final = (INDEX["mouthRollUpper"], INDEX["mouthRollLower"])
 _ANGLE = np.linspace(0.0, 0.85 * np.pi, LINING_ROWS)
@@ -61,7 +64,7 @@ class Lips:
         line = rig.neutral_V3[self._upper, :2]
         along = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))]
         t = along / along[-1]
-        self._taper_L = np.asarray((4.0 * t * (1.0 - t)) ** CORNER_POWER, np.float32)
+        self._bow_L = np.asarray(4.0 * t * (1.0 - t), np.float32)
         self._arc_LL = _arc_fit(t)
         is_upper = np.isin(self._ring, self._upper)
         self._lining_share_M1 = np.where(is_upper, UPPER_LINING, 1.0).astype(np.float32)[:, None]
@@ -92,7 +95,7 @@ class Lips:
         away = channels_K[_MOUTH] - self._source_mouth
         return float(np.exp(-float(away @ away) / LIKENESS))
 
-    def round_opening(self, skin_V3: F32) -> None:
+    def round_opening(self, skin_V3: F32, channels_K: F32) -> None:
         """Taper the opening towards the corners, where the linear channels alone cut it off square; smooth the lines.
 
         An open lip rolls into a plain arc: the small bends of the closed line fade, in the lower lip entirely.
@@ -103,7 +106,9 @@ class Lips:
         if most <= 0.0:
             return
         before = skin_V3[self._ring]
-        half = 0.5 * np.maximum(opening - most * self._taper_L, 0.0)[:, None] * self._down
+        ring = min(float(channels_K[_PUCKER] + 0.5 * channels_K[_FUNNEL]), 1.0)
+        taper_L = self._bow_L ** np.float32(CORNER_POWER + ROUND_POWER * ring)
+        half = 0.5 * np.maximum(opening - most * taper_L, 0.0)[:, None] * self._down
         skin_V3[upper, :2] += half
         skin_V3[lower, :2] -= half
         arc = smoothstep(0.0, SMOOTH_OPEN * self._rig.face_width, most)

@@ -213,10 +213,10 @@ def _add_tongue(mesh: _Mesh) -> None:
     points[..., 2] = z[:, None]
     lift = np.clip(1 - t / 0.5, 0, 1) ** 1.5
     raised = np.zeros_like(points)
-    raised[..., 1] = -1.05 * lift[:, None]
+    raised[..., 1] = -1.15 * lift[:, None]
     raised[..., 2] = 0.3 * lift[:, None]
     raised[..., 0] = -0.12 * points[..., 0] * lift[:, None]
-    top = 0.55 + 0.45 * np.clip(np.sin(angle), 0, 1)
+    top = 0.7 + 0.3 * np.clip(np.sin(angle), 0, 1)
     shade = np.clip(0.08 + 1.05 * _depth_light(points[..., 2]), 0, 0.85) * top
     shade *= np.clip(1.15 - t, 0.05, 1)[:, None]
     mesh.grid(points, Part.TONGUE, shade, 1.0, np.array([0.0, -0.3, 1.0]), raised, closed=True)
