@@ -18,7 +18,7 @@ from avatar.motion import space
 from avatar.render import raster
 from avatar.render.eyes import draw_eyes
 from avatar.render.layers import PREFIX, Layers, prepare_layers
-from avatar.render.mouth import build_mouth_paint, draw_mouth
+from avatar.render.mouth import build_mouth_paint, draw_contact, draw_mouth
 from avatar.render.underlay import flatten_sides
 from avatar.render.warp_mesh import build_warp_mesh, to_frame
 from avatar.rig.types import FittedRig
@@ -103,7 +103,10 @@ class Decoder:
         laps.end("edges")
         draw_eyes(self._layers, self.rig, face, skin, self._scale, out)
         laps.end("eyes")
-        draw_mouth(self._paint, self.rig, face, skin[self.rig.mouth_ring_M], self._scale, out)
+        ring = skin[self.rig.mouth_ring_M]
+        draw_mouth(self._paint, self.rig, face, ring, self._scale, out)
+        if self._mesh.lips_apart:
+            draw_contact(self.rig, face, ring, self._scale, out)
         laps.end("mouth")
         self.timings = laps.done()
         return out

@@ -158,7 +158,8 @@ def lip_steps(rgb_HW3: U8, rig: FittedRig) -> F32:
     corners = [0, count // 2]
     steps[corners] = 0.0
     steps[[(c + d) % count for c in corners for d in (-1, 1)]] *= 0.6
-    return np.asarray(np.clip(steps, -0.6 * np.abs(room), 0.6 * np.abs(room)), np.float32)
+    limit = np.abs(room) * np.where(apart > APART * rig.face_width, 0.6, 0.35)
+    return np.asarray(np.clip(steps, -limit, limit), np.float32)
 
 
 def face_light(rgb_HW3: U8, rig: FittedRig) -> F32:
@@ -187,6 +188,6 @@ def white_tone(eye_white_3: F32, rgb_HW3: U8, rig: FittedRig) -> F32:
     soft = cv2.GaussianBlur(rgb_HW3, (0, 0), 0.006 * rig.size).astype(np.float32)
     skin = float(np.quantile(sample(soft, rig.rest_V3[:, :2]) @ LUMA, 0.75))
     luma = float(eye_white_3 @ LUMA)
-    target = np.clip(luma * 1.12, 0.75 * skin, max(1.25 * skin, 150.0))
+    target = np.clip(luma * 1.18, 0.75 * skin, max(1.25 * skin, 150.0))
     tint = 0.45 + 0.55 * eye_white_3 / max(luma, 1.0)  # veins and varnish redden the eyes more than the light does
     return np.asarray(np.clip(tint * target, 20, 250), np.float32)

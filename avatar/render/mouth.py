@@ -33,6 +33,8 @@ SEALED_PX: Final = 0.3
 """Openings smaller than this (frame px) are not drawn."""
 LIGHT_SLANT: Final = 0.4
 """px down per px of depth: how steeply light falls in over the upper lip."""
+LIP_SHADE: Final = 0.014
+"""Face widths: how far the shadow of the upper lip reaches on what lies right behind it."""
 NEAR_BLUR: Final = 0.018
 FAR_BLUR: Final = 0.055
 """Face widths: blur of the opening as seen from just behind the lips / from the back."""
@@ -49,6 +51,12 @@ DARKEST: Final = np.array([0.15, 0.065, 0.06], np.float32)
 GLOSS: Final = np.array([0.20, 0.20, 0.16, 0.16, 0.14, 0.03, 0.05], np.float32)
 """Strength of the wet highlight per `Part`."""
 HEM_PX: Final = 1.6
+CONTACT_GAP: Final = 0.02
+"""Face widths between the lips below which the line of contact begins to show."""
+CONTACT_WIDTH: Final = 0.006
+"""Face widths: half width of that line."""
+CONTACT_TONE: Final = np.array([0.52, 0.40, 0.42], np.float32)
+"""What it leaves of the colours."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +136,38 @@ def draw_mouth(paint: MouthPaint, rig: FittedRig, face: DeformedFace, ring_M3: F
     raster.clear(depth)
     raster.raster(points, values, paint.triangles_Q3, depth, painted)
     lips = lips_plane(ring_M3 - np.array([left, top, NEAR_DEPTH * width], np.float32))
-    compose(painted, depth, cover, near, far, pad, lips, FAR_DEPTH * width, paint.darkest_3, left, top, out_HW3)
+    compose(
+        painted,
+        depth,
+        cover,
+        near,
+        far,
+        pad,
+        lips,
+        FAR_DEPTH * width,
+        LIP_SHADE * width,
+        paint.darkest_3,
+        left,
+        top,
+        out_HW3,
+    )
     return True
+
+
+def draw_contact(rig: FittedRig, face: DeformedFace, ring_M3: F32, scale: float, out_HW3: U8) -> None:
+    """The dark line between closed lips, for portraits whose lips are apart and have no such line to show."""
+    width = rig.face_width * scale * face.pose.scale
+    near = 1.0 - face.mouth_gap * scale / (CONTACT_GAP * width)
+    if near <= 0.0:
+        return
+    half = len(ring_M3) // 2
+    upper = ring_M3[: half + 1, :2]
+    lower = ring_M3[(-np.arange(half + 1)) % len(ring_M3), :2]
+    line = np.ascontiguousarray((upper + lower) / 2)
+    left, top, right, bottom = raster.pixel_box(line, 3 * CONTACT_WIDTH * width, out_HW3.shape[0])
+    darken_line(
+        line, near * near * (3 - 2 * near), CONTACT_WIDTH * width, CONTACT_TONE, left, top, right, bottom, out_HW3
+    )
 
 
 def lips_plane(ring_M3: F32) -> F32:
@@ -181,7 +219,7 @@ def shade_vertices(
 @njit(cache=True, nogil=True, error_model="numpy")
 def compose(
     painted_4HW: F32, depth_HW: F32, cover_HW: F32, near_HW: F32, far_HW: F32, pad: int, lips_2: F32,
-    far_depth: float, darkest_3: F32, left: int, top: int, out_HW3: U8,
+    far_depth: float, shade_px: float, darkest_3: F32, left: int, top: int, out_HW3: U8,
 ) -> None:  # fmt: skip
     """Average the oversampled picture, light it through the opening, and lay it over the frame by coverage."""
     height, width = cover_HW.shape
@@ -199,7 +237,7 @@ def compose(
                         continue
                     behind = max(lips_2[0] + lips_2[1] * np.float32(x) - z, np.float32(0.0))
                     down = behind * np.float32(LIGHT_SLANT)
-                    row = y + pad - down
+                    row = y + pad - shade_px - down
                     k = min(max(int(row), 0), near_HW.shape[0] - 2)
                     f = min(max(row - k, np.float32(0.0)), np.float32(1.0))
                     column = x + pad
@@ -219,3 +257,30 @@ def compose(
                 colour = max((red if c == 0 else green if c == 1 else blue) * share, darkest_3[c])
                 mixed = out_HW3[u, v, c] * (1 - cover) + min(max(colour, np.float32(0.0)), np.float32(255.0)) * cover
                 out_HW3[u, v, c] = np.uint8(mixed + np.float32(0.5))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def darken_line(
+    line_L2: F32, strength: float, width: float, tone_3: F32, left: int, top: int, right: int, bottom: int, out_HW3: U8
+) -> None:
+    """Multiply the frame by `tone_3` along a line, softly; fades out over the first and last tenth of it."""
+    last = line_L2.shape[0] - 1
+    for y in range(top, bottom):
+        for x in range(left, right):
+            best = 1e9
+            where = 0.0
+            for i in range(last):
+                ax, ay = line_L2[i, 0], line_L2[i, 1]
+                bx, by = line_L2[i + 1, 0] - ax, line_L2[i + 1, 1] - ay
+                length = max(bx * bx + by * by, 1e-9)
+                t = min(max(((x - ax) * bx + (y - ay) * by) / length, 0.0), 1.0)
+                dx, dy = x - ax - t * bx, y - ay - t * by
+                away = dx * dx + dy * dy
+                if away < best:
+                    best, where = away, (i + t) / last
+            ends = min(min(where, 1.0 - where) * 10.0, 1.0)
+            share = strength * ends * math.exp(-best / (width * width))
+            if share < 0.01:
+                continue
+            for c in range(3):
+                out_HW3[y, x, c] = np.uint8(out_HW3[y, x, c] * (1.0 - share * (1.0 - tone_3[c])) + 0.5)
