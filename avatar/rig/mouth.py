@@ -71,7 +71,7 @@ UPPER: Final = Arch(
     (0.86, 0.67, 0.77, 0.70, 0.68, 1.00), (1.02, 0.88, 0.99, 0.84, 0.78, 0.72), (0.0, 0.06, 0.0, 0.05, 0.08, 0.10),
 )  # fmt: skip
 LOWER: Final = Arch(
-    Part.TEETH_LOWER, Part.GUM_LOWER, 1.0, 2.9, 4.6, 10.42, 3.36, 0.035, -1.0,
+    Part.TEETH_LOWER, Part.GUM_LOWER, 1.0, 2.9, 4.6, 10.42, 3.27, 0.035, -1.0,
     (0.54, 0.60, 0.69, 0.71, 0.73, 1.05), (0.86, 0.88, 0.98, 0.84, 0.80, 0.72), (0.0, 0.01, -0.03, 0.03, 0.05, 0.06),
 )  # fmt: skip
 
@@ -202,7 +202,7 @@ def _add_tongue(mesh: _Mesh) -> None:
     z = 9.85 - 5.4 * t
     y = np.interp(t, [0, 0.1, 0.3, 0.55, 0.8, 1.0], [3.92, 3.90, 3.85, 3.80, 4.2, 5.2])
     half_width = 1.75 * np.interp(t, [0, 0.04, 0.1, 0.18, 0.28, 0.5, 1.0], [0.0, 0.38, 0.6, 0.76, 0.9, 1.08, 1.15])
-    thick = np.interp(t, [0, 0.04, 0.1, 0.28, 0.6, 1.0], [0.0, 0.14, 0.24, 0.42, 0.8, 1.0])
+    thick = np.interp(t, [0, 0.04, 0.1, 0.28, 0.6, 1.0], [0.0, 0.2, 0.32, 0.48, 0.8, 1.0])
     angle = np.linspace(0, 2 * np.pi, 17)[:-1]
     points = np.empty((len(t), len(angle), 3))
     points[..., 0] = half_width[:, None] * np.cos(angle)
@@ -213,10 +213,10 @@ def _add_tongue(mesh: _Mesh) -> None:
     points[..., 2] = z[:, None]
     lift = np.clip(1 - t / 0.5, 0, 1) ** 1.5
     raised = np.zeros_like(points)
-    raised[..., 1] = -1.15 * lift[:, None]
+    raised[..., 1] = -0.95 * lift[:, None]
     raised[..., 2] = 0.3 * lift[:, None]
     raised[..., 0] = -0.12 * points[..., 0] * lift[:, None]
-    top = 0.7 + 0.3 * np.clip(np.sin(angle), 0, 1)
+    top = 0.9 + 0.1 * np.sin(angle)  # the underside shows when the tip is raised
     shade = np.clip(0.08 + 1.05 * _depth_light(points[..., 2]), 0, 0.85) * top
     shade *= np.clip(1.15 - t, 0.05, 1)[:, None]
     mesh.grid(points, Part.TONGUE, shade, 1.0, np.array([0.0, -0.3, 1.0]), raised, closed=True)
