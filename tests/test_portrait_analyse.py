@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from avatar.errors import PortraitError
 from avatar.portrait.analyse import MIN_FACE_PX, PortraitAnalysis, analyse, find_faces, judge
+from avatar.portrait.detect import detect
 from avatar.portrait.image import PortraitImage, load_image
 from avatar.portrait.models import load_models
 from tests.portrait_pictures import U8, astronaut, encoded, placed, portrait
@@ -99,6 +100,15 @@ def test_grey_pictures_work(analysis: PortraitAnalysis) -> None:
     error = np.linalg.norm(source[0] - source[1], axis=1) / analysis.face_height_px
     assert np.median(error) < 0.015
     assert np.ptp(grey.rgb_HW3.astype(int), axis=2).max() <= 2
+
+
+def test_what_merely_looks_like_a_face_is_none() -> None:
+    """The detector takes folds of the space suit in this crop for a second, larger face."""
+    scale = 0.7716249723933847
+    left = -115 * scale + 0.771484375 * (640 - 220 * scale)
+    picture, _ = placed(scale, left, -22 * scale)
+    assert len(detect(load_models().detector, picture)) == 2, "the trap is still there"
+    assert analyse(portrait(picture)).face_count == 1
 
 
 def test_no_face() -> None:

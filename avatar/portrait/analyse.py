@@ -34,6 +34,9 @@ MAX_PITCH: Final = 30.0
 MAX_ROLL: Final = 50.0
 GOOD_YAW: Final = 15.0
 GOOD_PITCH: Final = 15.0
+MAX_JITTER: Final = 0.02
+"""Landmarks of a real face move by up to 1 % of its height between crops, even when blurred, dark or noisy; of things
+that merely look like one by 3 % and more."""
 RIVAL_SHARE: Final = 0.5
 """A second face at least this tall, compared with the first, makes the choice ambiguous."""
 MAX_OUTSIDE: Final = 0.02
@@ -175,7 +178,8 @@ def frame_face(
 
 
 def find_faces(models: Models, image: PortraitImage, timings: dict[str, float] | None = None) -> list[Face]:
-    """Every face that the landmark model confirms, tallest first."""
+    """Every face that the landmark model confirms, and finds in the same place whichever way it is cropped; tallest
+    first."""
     timings = {} if timings is None else timings
     with _Stage(timings, "detect"):
         detections = detect(models.detector, image.rgb_HW3)
@@ -183,7 +187,7 @@ def find_faces(models: Models, image: PortraitImage, timings: dict[str, float] |
     with _Stage(timings, "landmarks"):
         for detection in detections:
             landmarks = face_landmarks(models.landmarks, models.iris, image.rgb_HW3, detection)
-            if landmarks.presence >= MIN_PRESENCE:
+            if landmarks.presence >= MIN_PRESENCE and landmarks.jitter <= MAX_JITTER * landmarks.height:
                 low, high = landmarks.points_N3[:, :2].min(0), landmarks.points_N3[:, :2].max(0)
                 faces.append(Face(np.concatenate([low, high]), landmarks, detection.score * landmarks.presence))
     return sorted(faces, key=lambda face: -face.height)
