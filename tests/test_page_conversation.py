@@ -13,8 +13,8 @@ from playwright.async_api import Page
 
 from tests.browser import probe
 from tests.browser.chromium import browser, need_page, open_page
-from tests.browser.kiosk import RunningKiosk
 from tests.browser.mouth import mouth_gap
+from tests.browser.server import RunningVisavis
 from tests.speak import speak
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -26,9 +26,9 @@ LOUD, HUSHED = 0.02, 0.002
 
 
 @pytest.fixture(scope="module")
-def kiosk() -> Iterator[RunningKiosk]:
+def kiosk() -> Iterator[RunningVisavis]:
     need_page()
-    with RunningKiosk("--set", "session.greeting=Hello and welcome!") as running:
+    with RunningVisavis("run", "--port", "0", "--set", "session.greeting=Hello and welcome!") as running:
         yield running
 
 
@@ -63,7 +63,7 @@ async def greeted(page: Page) -> None:
     await state_is(page, "listening")
 
 
-async def test_a_spoken_question_is_answered_by_a_face_that_moves(kiosk: RunningKiosk, tmp_path: Path) -> None:
+async def test_a_spoken_question_is_answered_by_a_face_that_moves(kiosk: RunningVisavis, tmp_path: Path) -> None:
     question_wav = await wav_of(QUESTION, tmp_path / "question.wav", before_s=9, after_s=60)
     link = kiosk.next_link()
     async with browser(microphone_wav=question_wav) as running:
@@ -91,7 +91,7 @@ async def test_a_spoken_question_is_answered_by_a_face_that_moves(kiosk: Running
     assert silent.max() < np.percentile(speaking, 85)
 
 
-async def test_the_visitor_interrupts_by_voice(kiosk: RunningKiosk) -> None:
+async def test_the_visitor_interrupts_by_voice(kiosk: RunningVisavis) -> None:
     question, interruption = await speak(QUESTION), await speak(INTERRUPTION)
     link = kiosk.next_link()
     async with browser() as running:
@@ -123,7 +123,7 @@ async def test_the_visitor_interrupts_by_voice(kiosk: RunningKiosk) -> None:
     assert silent_after < 1.2
 
 
-async def test_typed_text_is_answered_and_stop_stops(kiosk: RunningKiosk) -> None:
+async def test_typed_text_is_answered_and_stop_stops(kiosk: RunningVisavis) -> None:
     link = kiosk.next_link()
     async with browser(allow_microphone=False) as running:
         page, errors = await open_page(running, link, probed=True)
@@ -151,7 +151,7 @@ async def test_typed_text_is_answered_and_stop_stops(kiosk: RunningKiosk) -> Non
     assert silent_ms - stopped_ms < 400
 
 
-async def test_a_second_window_is_refused_until_the_first_is_closed(kiosk: RunningKiosk) -> None:
+async def test_a_second_window_is_refused_until_the_first_is_closed(kiosk: RunningVisavis) -> None:
     link = kiosk.next_link()
     async with browser() as running:
         first, errors = await open_page(running, link)

@@ -34,7 +34,7 @@ async def browser(
     *, microphone_wav: Path | None = None, allow_microphone: bool = True, loop_microphone: bool = False
 ) -> AsyncIterator[Browser]:
     """Chromium whose microphone plays `microphone_wav` from the moment the page opens it."""
-    args = ["--use-fake-device-for-media-stream", "--no-sandbox"]
+    args = ["--use-fake-device-for-media-stream", "--no-sandbox", "--allow-loopback-in-peer-connection"]
     args.append("--use-fake-ui-for-media-stream" if allow_microphone else "--deny-permission-prompts")
     if microphone_wav is not None:
         loop = "" if loop_microphone else "%noloop"

@@ -20,9 +20,9 @@ function takeSecret(parameters: URLSearchParams, name: string): string {
 async function chooseTransport(elements: PageElements): Promise<Transport> {
   const parameters = new URLSearchParams(location.search);
   if (parameters.get("transport") === "room") {
-    const { RoomTransport } = await import("./transport/room");
     const tokenUrl = new URL("token", location.href);
     tokenUrl.search = String(new URLSearchParams({ key: takeSecret(parameters, "key") }));
+    const { RoomTransport } = await import("./transport/room");
     return new RoomTransport({ video: elements.video, tokenUrl: tokenUrl.href });
   }
   const url = new URL("ws", location.href);

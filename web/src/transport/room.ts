@@ -6,6 +6,7 @@ import {
   type RemoteTrack,
   Room,
   RoomEvent,
+  setLogLevel,
   type TextStreamReader,
 } from "livekit-client";
 import * as v from "valibot";
@@ -25,6 +26,8 @@ import {
 import { Emitter, type MicrophoneStatus, type Transport, type TransportEvents } from "./transport";
 
 const AGENT_TIMEOUT_MS = 20_000;
+/** An agent that has left may be replaced within this time. */
+const AGENT_BACK_MS = 5_000;
 
 /** Answer of GET /token: where to join and as whom, and optionally what to write on the page. */
 const TicketSchema = v.object({
@@ -54,8 +57,10 @@ export class RoomTransport implements Transport {
   #muted = false;
   #retryTimer: number | undefined;
   #agentTimer: number | undefined;
+  #agentSeen = false;
 
   constructor(private readonly options: RoomOptions) {
+    setLogLevel("warn");
     options.video.addEventListener("loadeddata", () => {
       options.video.hidden = false;
       this.events.emit("firstFrame", null);
@@ -85,11 +90,12 @@ export class RoomTransport implements Transport {
 
   async start(microphone: boolean): Promise<void> {
     this.#wantsMicrophone = microphone;
-    if (this.#room?.state !== "connected") {
+    if (this.#room?.state === "connected") {
+      await this.#publishMicrophone();
+    } else {
       await this.#join();
     }
     await this.#room?.startAudio().catch(() => this.events.emit("soundBlocked", true));
-    await this.#publishMicrophone();
   }
 
   sendText(text: string): void {
@@ -178,8 +184,10 @@ export class RoomTransport implements Transport {
     if (!ticket) {
       return;
     }
-    const room = this.#room ?? this.#makeRoom();
+    await this.#room?.disconnect();
+    const room = this.#makeRoom();
     this.#room = room;
+    this.#agentSeen = false;
     try {
       await room.connect(ticket.url, ticket.token);
     } catch (error) {
@@ -189,7 +197,7 @@ export class RoomTransport implements Transport {
     }
     this.events.emit("connection", { kind: "open" });
     this.#cast();
-    this.#watchForAgent();
+    await this.#publishMicrophone();
   }
 
   #makeRoom(): Room {
@@ -220,8 +228,9 @@ export class RoomTransport implements Transport {
   /** Finds agent and avatar and shows the avatar's tracks; picture and sound always of the same participant. */
   #cast(): void {
     const { agent, avatar } = this.#roles();
+    window.clearTimeout(this.#agentTimer);
     if (agent) {
-      window.clearTimeout(this.#agentTimer);
+      this.#agentSeen = true;
       this.events.emit("agentMissing", false);
     } else {
       this.#watchForAgent();
@@ -240,11 +249,20 @@ export class RoomTransport implements Transport {
     return rolesOf<RemoteParticipant>(this.#room?.remoteParticipants.values() ?? []);
   }
 
+  /** An agent that does not come gets a banner; one that has gone for good has ended the conversation. */
   #watchForAgent(): void {
-    window.clearTimeout(this.#agentTimer);
+    const patience = this.#agentSeen ? AGENT_BACK_MS : AGENT_TIMEOUT_MS;
     this.#agentTimer = window.setTimeout(() => {
-      this.events.emit("agentMissing", this.#room?.state === "connected" && this.#roles().agent === null);
-    }, AGENT_TIMEOUT_MS);
+      if (this.#room?.state !== "connected" || this.#roles().agent !== null) {
+        return;
+      }
+      if (this.#agentSeen) {
+        this.#leave();
+        this.events.emit("connection", { kind: "ended", reason: "other" });
+      } else {
+        this.events.emit("agentMissing", true);
+      }
+    }, patience);
   }
 
   async #publishMicrophone(): Promise<void> {
