@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -124,6 +125,12 @@ def opening(motion_TD: NDArray[np.float32]) -> NDArray[np.float32]:
     return gap_T
 
 
+def parted(motion_TD: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far the lips are apart as a camera sees it: the jaw's part and the lips' own, [T]."""
+    lips_T: NDArray[np.float32] = motion_TD[:, I["mouthLowerDownLeft"]] + motion_TD[:, I["mouthUpperUpLeft"]]
+    return opening(motion_TD) + np.float32(0.25) * lips_T
+
+
 def lag_frames(moved_T: NDArray[np.float32], truth_T: NDArray[np.float32]) -> tuple[float, float]:
     """(frames by which `moved` is late, correlation there): peak of the cross-correlation, parabola-refined."""
     a, b = moved_T - moved_T.mean(), truth_T - truth_T.mean()
@@ -178,6 +185,44 @@ def captured_jaw(net: VisemeNet, folder: Path) -> dict[str, float]:
         theirs.append(np.interp(at, np.arange(len(jaw_T)), jaw_T).astype(np.float32))
     late, r = lag_frames(np.concatenate(ours), np.concatenate(theirs))
     return {"correlation": round(r, 3), "lag_frames": round(late, 2)}
+
+
+def filmed_lips(clip: Clip, video: Path) -> NDArray[np.float32]:
+    """Distance of the inner lips over the height of the face in each frame of a clip's film, [T]."""
+    from avatar.portrait.detect import detect
+    from avatar.portrait.landmarks import detection_roi, mesh_points
+    from avatar.portrait.models import load_models
+
+    models = load_models()
+    distances: list[float] = []
+    with av.open(str(video)) as container:
+        for frame in container.decode(video=0):
+            rgb_HW3 = frame.to_ndarray(format="rgb24")
+            found = detect(models.detector, rgb_HW3)
+            if not found:
+                distances.append(distances[-1] if distances else 0.0)
+                continue
+            points_N3, _ = mesh_points(models.landmarks, rgb_HW3, detection_roi(found[0]))
+            apart = np.linalg.norm(points_N3[13] - points_N3[14])
+            distances.append(float(apart / np.linalg.norm(points_N3[10] - points_N3[152])))
+    return np.array(distances, dtype=np.float32)
+
+
+def filmed(net: VisemeNet, clips: list[Clip], folder: Path) -> dict[str, float]:
+    """Against a real speaker's filmed lips (GRID): correlation and lag of our mouth opening."""
+    real: list[NDArray[np.float32]] = []
+    ours: dict[str, list[NDArray[np.float32]]] = {"network": [], "phones": []}
+    for clip in clips:
+        apart_T = filmed_lips(clip, folder / f"{clip.name}.mp4")
+        for name, gaps in ours.items():
+            gap_T = parted(motion(clip.pcm_S, None if name == "network" else clip.phones, net))
+            gaps.append(gap_T[: len(apart_T)] - gap_T.mean())
+        real.append(apart_T[: len(gap_T)] - apart_T.mean())
+    out = {}
+    for name, gaps in ours.items():
+        late, r = lag_frames(np.concatenate(gaps), np.concatenate(real))
+        out[f"{name}_correlation"], out[f"{name}_lag_frames"] = round(r, 3), round(late, 2)
+    return out
 
 
 def timing(net: VisemeNet, pcm_S: NDArray[np.int16], phones: list[TimedPhone]) -> dict[str, float]:
@@ -257,6 +302,7 @@ def main() -> None:
         },
         "motion_from_phones": motion_scores(net, clips, by_net=False),
         "captured_jaw": captured_jaw(net, arguments.data / "motion" / "facegood"),
+        "filmed_lips": filmed(net, groups["grid"][:12], arguments.data / "talking_video" / "grid_s1"),
         "timing": timing(net, *_long_speech(clips)),
     }
     print(json.dumps(report, indent=1))

@@ -4,7 +4,8 @@
     python -m scripts.train_viseme --corpus /tmp/corpus --out /tmp/viseme --export avatar/motion/data/viseme.safetensors
 
 Resumes from OUT/checkpoint.pt; writes OUT/log.csv. Synthetic voices whose name hashes to 0 (mod 12), flite's
-kal16, all of LJSpeech and all of GRID are never trained on. Shape suffixes: B = batch, T = frames, M = mels, V = visemes.
+kal16, all of LJSpeech and all of GRID are never trained on.
+Shape suffixes: B = batch, T = frames, M = mels, V = visemes.
 """
 
 from __future__ import annotations
@@ -167,6 +168,11 @@ def augment(
     log_TM = (1 - part_M) * log_TM[:, low_M] + part_M * log_TM[:, low_M + 1]
 
     power_TM = np.exp(log_TM)
+    if rng.random() < 0.25:  # a pause for thought
+        start, length = int(rng.integers(CROP)), int(rng.integers(40, 220))
+        power_TM[start : start + length] *= 1e-5
+        viseme_T = viseme_T.copy()
+        viseme_T[start : start + length] = 0
     if rng.random() < 0.35:  # a room smears power in time
         decay = float(np.exp(-13.8 * 0.01 / rng.uniform(0.15, 0.6)))
         share = rng.uniform(0.05, 0.35)

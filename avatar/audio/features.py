@@ -28,8 +28,12 @@ _HIGH_HZ: Final = 7600.0
 LOG_FLOOR: Final = 1e-7
 """Added to the band power before the logarithm: about 16 bit rounding noise."""
 
-QUIET_LOG: Final = -12.0
-"""Frames whose mean log power is below this do not move the running mean."""
+_QUIET_LOG: Final = -12.0
+_BELOW_PEAK: Final = 3.5
+_PEAK_DECAY: Final = 0.003
+"""Frames whose mean log power is below the first, or further than the second below the recent peak (about
+15 dB; the peak sinks by 1.3 dB a second), do not move the running mean: pauses must look like pauses, in a
+noisy room too."""
 _PRIOR_FRAMES: Final = 25.0
 _MEMORY_FRAMES: Final = 300.0
 _PRIOR_MEAN_M: Final = np.linspace(-3.0, -9.0, MELS)
@@ -76,26 +80,27 @@ def log_mel(pcm_S: NDArray[np.int16]) -> Floats:
 
 
 @njit(cache=True)
-def _normalise(log_TM: Floats, mean_M: NDArray[np.float64], count: float) -> tuple[Floats, float]:
+def _normalise(log_TM: Floats, mean_M: NDArray[np.float64], count: float, peak: float) -> tuple[Floats, float, float]:
     out_TM = np.empty_like(log_TM)
     for t in range(log_TM.shape[0]):
-        total = 0.0
+        level = 0.0
         for m in range(log_TM.shape[1]):
-            total += log_TM[t, m]
-        if total / log_TM.shape[1] > QUIET_LOG:
+            level += log_TM[t, m] / log_TM.shape[1]
+        peak = max(level, peak - _PEAK_DECAY)
+        if level > _QUIET_LOG and level > peak - _BELOW_PEAK:
             count = min(count + 1.0, _MEMORY_FRAMES)
             for m in range(log_TM.shape[1]):
                 mean_M[m] += (log_TM[t, m] - mean_M[m]) / count
         for m in range(log_TM.shape[1]):
             out_TM[t, m] = (log_TM[t, m] - mean_M[m]) * _SCALE
-    return out_TM, count
+    return out_TM, count, peak
 
 
 class RunningNorm:
     """Takes the running mean of the speech so far out of each band.
 
     Streaming knows no utterance statistics; the mean starts at a typical value, follows quickly during the
-    first quarter of a second of sound and with a memory of three seconds later. Silence does not move it.
+    first quarter of a second of sound and with a memory of three seconds later. Pauses do not move it.
     """
 
     def __init__(self) -> None:
@@ -105,10 +110,13 @@ class RunningNorm:
         """Start with a new speaker."""
         self._mean_M = _PRIOR_MEAN_M.copy()
         self._count = _PRIOR_FRAMES
+        self._peak = _QUIET_LOG
 
     def apply(self, log_TM: Floats) -> Floats:
         """Normalised frames [T, M], about -2..2."""
-        out_TM, self._count = _normalise(np.ascontiguousarray(log_TM), self._mean_M, self._count)
+        out_TM, self._count, self._peak = _normalise(
+            np.ascontiguousarray(log_TM), self._mean_M, self._count, self._peak
+        )
         return out_TM
 
 
