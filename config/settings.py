@@ -90,6 +90,7 @@ class RoomSettings(Section):
     api_key: SecretStr = Field(SecretStr("devkey"), description="LiveKit API key")
     api_secret: SecretStr = Field(SecretStr("secret"), description="LiveKit API secret")
     agent_name: str = Field("visavis", description="name for explicit dispatch")
+    max_visits: int = Field(2, ge=1, le=64, description="visits at once in this worker; about a core each")
     port: int = Field(8081, ge=0, le=65535, description="port of the page and token endpoint")
 
 
