@@ -176,7 +176,7 @@ def test_move_carries_points_like_the_skin_and_keeps_them_at_rest() -> None:
     face = rig.deform(motion(headYaw=0.2, headPitch=-0.1, headX=0.05, headLogScale=0.1))
     still = rig.deform(space.neutral())
     moved = rig.move(still.skin_V3, face.pose)
-    cheeks_and_mouth = rig.neutral_V3[:, 1] > rig.neutral_V3[rig.eye_ring_2E, 1].max() + 12  # lids follow the gaze
+    cheeks_and_mouth = rig.neutral_V3[:, 1] > rig.neutral_V3[rig.eye_ring_2E, 1].max() + 30  # lids follow the gaze
     assert np.allclose(moved[cheeks_and_mouth], face.skin_V3[cheeks_and_mouth], atol=0.01)
     assert np.allclose(rig.move(rig.rest_V3, still.pose), rig.rest_V3, atol=1e-2)
 

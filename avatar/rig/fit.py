@@ -48,6 +48,8 @@ SOURCE_PRIOR: Final[dict[str, float]] = {
     "browDownLeft": 0.1, "browDownRight": 0.1, "mouthLeft": 0.08, "mouthRight": 0.08,
 }  # fmt: skip
 """Channels a portrait may carry, with the size (standard deviation) we expect of them."""
+SOURCE_BIAS: Final[dict[str, float]] = {"browInnerUp": 0.2, "mouthFrownLeft": 0.12, "mouthFrownRight": 0.12}
+"""What the fit finds in any face (landmarks and kit place brows and corners differently): not an expression."""
 OPENERS: Final = (
     "jawOpen", "mouthFunnel", "mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft", "mouthLowerDownRight",
 )  # fmt: skip
@@ -180,6 +182,8 @@ def solve(basis: Basis, observed: snap.Observed, rounds: int = 8) -> Solution:
     residual = np.linalg.norm((pose.apply(shape) - target)[:, :2], axis=1)
     expression = np.zeros(EXPRESSION_DIM)
     expression[channels] = coefficients[n_identity:]
+    for name, bias in SOURCE_BIAS.items():
+        expression[INDEX[name]] -= bias
     expression[expression < 0.02] = 0.0
     return Solution(pose, coefficients[:n_identity], expression, residual)
 

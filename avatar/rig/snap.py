@@ -25,11 +25,8 @@ OPEN_SHARE: Final = 0.03
 """Lips count as open when their mean landmark gap is wider than this share of the mouth's width."""
 BLINK_BELOW: Final = 0.17
 """Lid opening / eye width under which an eye counts as partly closed."""
-LIDS_OUT: Final = (0.02, 0.05)
-"""Upper and lower lid lines move out by these shares of the eye's width: the eye model draws them inside the lids'
-edges, and white of the eye left on the skin shows in a blink."""
-CORNERS_OUT: Final = 0.03
-"""So do both corners, along the eye."""
+LOWER_LID_OUT: Final = 0.02
+"""The lower lid's line moves out by this share of the eye's width: white left on the skin would show in a blink."""
 MAX_BLINK: Final = 0.7
 
 
@@ -149,15 +146,8 @@ def _use_eye_model(points: F64, contour_K3: F64, eye: int, down: F64) -> None:
         return
     share = np.where(np.arange(len(rows)) < 32, 1.0, 0.5)  # fade into the face model's own rows
     points[rows, :2] += share[:, None] * shift
-    along = corners[1] - corners[0]
-    across = np.linspace(0.0, 1.0, len(mesh.LID_LOWER[eye]))[:, None]
-    for line, out in ((mesh.LID_UPPER[eye], -LIDS_OUT[0]), (mesh.LID_LOWER[eye], LIDS_OUT[1])):
-        inner = list(line)
-        points[inner, :2] += out * width * np.sin(np.pi * across) * down
-        stretch = CORNERS_OUT * (2.0 * across - 1.0) * along
-        points[inner[1:-1], :2] += stretch[1:-1]
-    ends = [mesh.LID_UPPER[eye][0], mesh.LID_UPPER[eye][-1]]
-    points[ends, :2] += CORNERS_OUT * np.array([[-1.0], [1.0]]) * along
+    arch = np.sin(np.linspace(0.0, np.pi, len(mesh.LID_LOWER[eye])))[:, None]
+    points[list(mesh.LID_LOWER[eye]), :2] += LOWER_LID_OUT * width * arch * down
 
 
 def mesh_mirror() -> NDArray[np.int32]:
