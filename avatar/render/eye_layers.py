@@ -40,6 +40,9 @@ LASHES: Final = 0.42
 """The same for the line right under the lid, where lashes and the lid's own thickness are."""
 LASHES_REACH: Final = 0.11
 
+OUTSIDE_REACH: Final = 0.4
+"""Iris radii around the tracked lids in which stray white is looked for."""
+
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def lid_shadow(below_px: float, iris_radius: float) -> float:
@@ -184,3 +187,24 @@ def complete_iris(patch_SS3: F32, clear_SS: NDArray[Any], centre_2: NDArray[Any]
     overall = means[:9].sum(0) / max(float(total[:9].sum()), 1e-6)
     means = np.where(total[:, None] > 1.0, means / np.maximum(total, 1e-6)[:, None], overall)
     return np.asarray(out + means[bins] * (1 - weight)[..., None], np.float32)
+
+
+def white_outside(rgb_HW3: U8, rig: FittedRig, tone_3: F32) -> F32:
+    """Eye white that lies beyond the tracked lids, 0..1 [H, W]: skin must not carry it along when the eye closes.
+
+    tone_3: the lit white. White is told from skin by where a colour lies between the two.
+    """
+    found = np.zeros(rgb_HW3.shape[:2], np.float32)
+    for eye, ring_E in enumerate(rig.eye_ring_2E):
+        reach = max(2.0, OUTSIDE_REACH * float(rig.eyes.iris_radius_2[eye]))
+        inside = np.zeros(rgb_HW3.shape[:2], np.uint8)
+        cv2.fillPoly(inside, [np.rint(rig.rest_V3[ring_E, :2] * 16).astype(np.int32)], 1, shift=4)
+        away = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
+        skin = np.median(rgb_HW3[(away > 1.5 * reach) & (away < 3.5 * reach)], axis=0)
+        axis = tone_3 - skin
+        share = (rgb_HW3 - skin) @ axis / max(float(axis @ axis), 100.0)
+        off_axis = np.linalg.norm(rgb_HW3 - skin - share[..., None] * axis, axis=-1)
+        white = (share > 0.4) & (off_axis < 40.0) & (away > 0) & (away < reach)
+        found = np.maximum(found, white.astype(np.float32))
+    grown = cv2.dilate(found, np.ones((3, 3), np.uint8))
+    return np.asarray(cv2.GaussianBlur(grown, (0, 0), 0.6), np.float32)

@@ -1,0 +1,98 @@
+"""A portrait taken apart: the parts give it back, and what was hidden is filled in sensibly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from avatar.render.eye_layers import complete_iris
+from avatar.render.images import fill, sample, vertex_normals
+from avatar.render.layers import Layers, background_plate, face_light, person_layer
+from tests.render_samples import identity, rig
+
+
+def layers() -> Layers:
+    return Layers.unpack(identity().arrays)
+
+
+def test_person_over_plate_is_the_portrait() -> None:
+    parts, portrait = layers(), identity().arrays["rgb_HW3"].astype(float)
+    alpha = parts.person_HW4[..., 3:] / 255.0
+    again = parts.person_HW4[..., :3] * alpha + parts.plate_HW3 * (1 - alpha)
+    away = np.abs(again - portrait).max(-1)
+    assert away.mean() < 1.0
+    # stray eye white around the lids is taken out on purpose
+    assert np.quantile(away[parts.person_HW4[..., 3] == 255], 0.995) <= 2.0
+    assert np.quantile(away[identity().arrays["matte_HW"] == 0], 0.99) <= 2.0
+
+
+def test_the_plate_keeps_nothing_of_the_person() -> None:
+    rgb = np.full((64, 64, 3), 90, np.uint8)
+    matte = np.zeros((64, 64), np.float32)
+    rgb[20:, 20:44] = (250, 10, 10)
+    matte[20:, 20:44] = 1.0
+    plate = background_plate(rgb, matte)
+    assert np.abs(plate.astype(int) - 90).max() <= 8
+
+
+def test_hair_brings_no_old_background_along() -> None:
+    rgb = np.full((64, 64, 3), 255, np.uint8)  # a white wall
+    matte = np.zeros((64, 64), np.float32)
+    matte[:, 30:34] = np.array([0.75, 0.5, 0.5, 0.25])
+    matte[:, :30] = 1.0
+    rgb[:] = np.rint(40 * matte + 255 * (1 - matte))[..., None]  # dark hair
+    plate = background_plate(rgb, matte)
+    person = person_layer(rgb, matte, plate)
+    rim = person[:, 30:34, :3].astype(int)
+    assert np.abs(rim - 40).max() < 30
+
+
+def test_layers_survive_storage() -> None:
+    again = Layers.unpack(layers().pack())
+    assert np.array_equal(again.person_HW4, layers().person_HW4)
+    short = layers().pack()
+    del short["render.iris_2SS4"]
+    with pytest.raises(ValueError, match=r"render\.iris_2SS4.*prepare the portrait again"):
+        Layers.unpack(short)
+
+
+def test_fill_keeps_what_is_known_and_spreads_it() -> None:
+    picture = np.zeros((40, 40, 3), np.float32)
+    picture[:, :20] = 100.0
+    picture[:, 30:] = 200.0
+    known = np.ones((40, 40), np.float32)
+    known[:, 20:30] = 0.0
+    filled = fill(picture, known)
+    assert np.array_equal(filled[known > 0], picture[known > 0])
+    assert filled[:, 20:30].min() >= 99.0
+    assert filled[:, 20:30].max() <= 201.0
+    assert np.isfinite(fill(picture, np.zeros_like(known))).all()
+
+
+def test_a_half_hidden_iris_is_completed_from_its_visible_half() -> None:
+    side, centre, radius = 41, np.array([20.0, 20.0]), 10.0
+    yy, xx = np.mgrid[:side, :side]
+    truth = np.where(np.hypot(xx - 20, yy - 20) < 4, 10.0, 120.0)[..., None] * np.ones(3)
+    clear = yy > 17  # a lid hides the upper part
+    hidden = np.where(clear[..., None], truth, 230.0).astype(np.float32)
+    whole = complete_iris(hidden, clear, centre, radius)
+    disc = np.hypot(xx - 20, yy - 20) < 9
+    assert np.abs(whole - truth)[disc].mean() < 8.0
+    assert np.abs(whole - truth)[disc & ~clear].mean() < 12.0
+
+
+def test_light_from_one_side_is_found() -> None:
+    normals = vertex_normals(rig().rest_V3, rig().triangles_T3)
+    lit = np.full((512, 512, 3), 100, np.uint8)
+    lit[:, :256] = 180  # image left is brighter
+    light = face_light(lit, rig())
+    assert light[1] < -0.05
+    assert light[0] + light[3] == pytest.approx(1.0, abs=1e-4)
+    assert normals[:, 2].mean() > 0.3
+
+
+def test_samples_are_bilinear_and_stay_inside() -> None:
+    picture = np.arange(12, dtype=np.float32).reshape(3, 4, 1)
+    assert sample(picture, np.array([[1.5, 1.0]]))[0, 0] == pytest.approx(5.5)
+    assert sample(picture, np.array([[-5.0, -5.0]]))[0, 0] == 0.0
+    assert sample(picture, np.array([[50.0, 50.0]]))[0, 0] == 11.0

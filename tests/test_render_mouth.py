@@ -1,0 +1,91 @@
+"""The mouth's inside: unseen when closed, teeth and dark when open, lit through the opening."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from avatar.render.decoder import Decoder
+from avatar.render.mouth import lips_plane, shade_vertices
+from tests.render_samples import decoder, motion
+
+SIZE = 512
+
+
+def mouth_box(draw: Decoder, motion_D: NDArray[np.float32]) -> tuple[slice, slice]:
+    ring = draw.rig.deform(motion_D).skin_V3[draw.rig.mouth_ring_M, :2]
+    (x0, y0), (x1, y1) = np.floor(ring.min(0)).astype(int), np.ceil(ring.max(0)).astype(int) + 1
+    return slice(y0, y1), slice(x0, x1)
+
+
+def without_mouth(motion_D: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch) -> NDArray[np.uint8]:
+    with monkeypatch.context() as patch:
+        patch.setattr("avatar.render.decoder.draw_mouth", lambda *_: False)
+        return decoder(SIZE).render(motion_D)
+
+
+@pytest.mark.parametrize(
+    "closed",
+    [
+        motion(),
+        motion(mouthPress=1.0),
+        motion(jawOpen=0.4, mouthClose=0.4),
+        motion(mouthSmile=0.8, mouthPress=0.9),
+        motion(headYaw=0.26, mouthPress=0.9),
+    ],
+)
+def test_a_closed_mouth_shows_nothing_of_its_inside(
+    closed: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert np.array_equal(decoder(SIZE).render(closed), without_mouth(closed, monkeypatch))
+
+
+def test_an_open_mouth_is_dark_behind_and_has_teeth() -> None:
+    wide = motion(jawOpen=0.5, mouthUpperUp=0.3, mouthLowerDown=0.3)
+    draw = decoder(SIZE)
+    inside = draw.render(wide)[mouth_box(draw, wide)].astype(float)
+    luma = inside.mean(-1)
+    skin = draw.render(motion())[mouth_box(draw, motion())].astype(float).mean()
+    assert np.quantile(luma, 0.1) < 0.45 * skin
+    assert luma.min() > 3.0  # dark, not black
+    teeth = (inside.min(-1) > 110) & (np.ptp(inside, axis=-1) < 60)
+    assert teeth.sum() > 20
+
+
+def test_the_inside_stays_between_the_lips(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = motion(jawOpen=0.5)
+    draw = decoder(SIZE)
+    change = np.abs(draw.render(wide).astype(int) - without_mouth(wide, monkeypatch).astype(int)).max(-1)
+    assert change[mouth_box(draw, wide)].max() > 60
+    change[mouth_box(draw, wide)] = 0
+    assert change.max() == 0
+
+
+def test_opening_is_gradual() -> None:
+    """No pop: between neighbouring openings no picture jumps."""
+    draw = decoder(SIZE)
+    pictures = [draw.render(motion(jawOpen=float(share))).astype(int) for share in np.linspace(0.0, 0.3, 31)]
+    box = mouth_box(draw, motion(jawOpen=0.3))
+    steps = [np.abs(b[box] - a[box]).mean() for a, b in pairwise(pictures)]
+    assert max(steps) < 14.0
+    assert max(steps) < 4.0 * float(np.median(steps)) + 2.0
+
+
+def test_shading_is_brighter_towards_the_light() -> None:
+    normals = np.array([[0, 0, 1], [0.7, 0, 0.7], [-0.7, 0, 0.7]], np.float32)
+    one = np.ones(3, np.float32)
+    out = np.empty((3, 4), np.float32)
+    light = np.array([0.6, 0.4, 0.0, 0.4], np.float32)  # from image right
+    shade_vertices(normals, np.full((3, 3), 200, np.float32), one, one, 0 * one, light, out)
+    assert out[1, 0] > out[0, 0] > out[2, 0]
+    shade_vertices(normals, np.full((3, 3), 200, np.float32), one, 0 * one, 0 * one, light, out)
+    assert (out[:, :3] == 200).all()
+
+
+def test_the_lips_plane_follows_a_turned_mouth() -> None:
+    x = np.linspace(0, 40, 20)
+    ring = np.stack([x, np.sin(x), 5 + 0.25 * x], -1).astype(np.float32)
+    assert lips_plane(ring) == pytest.approx([5.0, 0.25], abs=1e-3)
