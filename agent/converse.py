@@ -87,6 +87,7 @@ class _Visitor:
     def latency(self, turn: Turn) -> None:
         if self.exchange is not None and self.exchange.turn is None:
             self.exchange.turn = turn
+            self.speaking = True
             self.exchange.replied_at = time.monotonic()
 
     def problem(self, code: str, message: str, hint: str) -> None:
@@ -143,6 +144,7 @@ async def converse(
         "seconds": round(recorder.seconds, 2),
         "ended": visitor.over,
         "turns": [_turn_report(item, recorder.frames, following) for item, following in _pairs(exchanges)],
+        "problems": sum(len(item.problems) for item in exchanges),
         "latency": conversation.latency.summary(),
         "runner": runner.stats.summary(),
         "sound_late_ms": [round(late, 1) for late in runner.stats.sound_late_ms],

@@ -43,7 +43,7 @@ class Recorder:
     def __init__(self, path: Path, *, size: int) -> None:
         """Raises Unavailable when the file cannot be written."""
         self.frames: list[RecordedFrame] = []
-        self._writer = Mp4Writer(path, size=size)
+        self._writer = Mp4Writer(path, size=size, preset="ultrafast")  # the conversation needs the cores
         self._worker = ThreadWorker("visavis-record")
         self._sounds: deque[AVFrame] = deque()
         self._writing: set[asyncio.Future[None]] = set()

@@ -315,6 +315,8 @@ def run_kiosk(settings: Settings) -> None:
     logging.getLogger().handlers[0].setLevel(logging.INFO)  # some libraries set their loggers to DEBUG
     logging.getLogger("visavis").setLevel(logging.INFO)
     logging.getLogger("visavis.websockets").setLevel(logging.WARNING)
+    # The drawing thread gives way to the event loop within a millisecond, not five: sound is sent on time.
+    sys.setswitchinterval(0.001)
     asyncio.run(serve(settings))
 
 
