@@ -96,9 +96,9 @@ class FliteVoice(Voice):
 
 def spell_out(text: str) -> str:
     """What flite would misread, in words; ASCII, one line (flite reads bytes and knows no accents)."""
+    text = _RANGE.sub(" to ", text)
     text = _POUNDS.sub(lambda m: f"{m[2]} {'pounds' if m[1] == '£' else 'euros'}", text)
     text = _CLOCK.sub(r"\1:\2", text)
-    text = _RANGE.sub(" to ", text)
     text = _UNITS.sub(lambda m: " " + _UNIT_WORDS[m[1]], text)
     text = text.translate({ord("’"): "'", ord("‘"): "'", ord("“"): '"', ord("”"): '"', ord("–"): ", ", ord("—"): ", "})
     return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
