@@ -56,7 +56,7 @@ def test_an_unknown_flite_voice() -> None:
 
 
 def test_whisper_asked_for_and_missing_says_what_to_do(tmp_path: Path) -> None:
-    for model in (None, "base.en", str(tmp_path), str(tmp_path / "nowhere"), "no such name!"):
+    for model in (None, "large-v1", str(tmp_path), str(tmp_path / "nowhere"), "no such name!"):
         settings = SpeechSettings(stt="faster-whisper", stt_model=model)
         choice = report(settings)[0]
         assert not choice.usable
@@ -67,7 +67,7 @@ def test_whisper_asked_for_and_missing_says_what_to_do(tmp_path: Path) -> None:
 
 
 async def test_a_missing_whisper_model_leaves_the_embedded_recogniser() -> None:
-    settings = SpeechSettings(stt_model="base.en")
+    settings = SpeechSettings(stt_model="large-v1")
     assert "not on this machine" in report(settings)[0].why
     recogniser = choose_stt(settings, [])
     assert recogniser.provider == "pocketsphinx"

@@ -293,6 +293,8 @@ def to_mono(frame: rtc.AudioFrame) -> bytes:
 
 def to_mic_rate(buffer: AudioBuffer) -> bytes:
     """Frames of any rate as 16-bit mono at MIC_RATE."""
+    if isinstance(buffer, list) and not buffer:
+        return b""
     frame = utils.merge_frames(buffer)
     pcm_S: NDArray[np.int16] = np.frombuffer(to_mono(frame), np.int16)
     if frame.sample_rate != MIC_RATE and len(pcm_S):

@@ -34,9 +34,14 @@ def find_model(name_or_path: str) -> Path:
     """The folder of a model; never touches the network. Raises SpeechError saying what to do."""
     path = Path(name_or_path).expanduser()
     if path.is_dir():
-        if not (path / "model.bin").is_file():
-            hint = "Convert a Whisper model with ct2-transformers-converter, or give a faster-whisper model's folder."
-            raise SpeechError("model_missing", f"There is no CTranslate2 Whisper model (model.bin) in {path}.", hint)
+        for name in ("model.bin", "config.json", "tokenizer.json"):  # without the last, it would be asked for on-line
+            if not (path / name).is_file():
+                hint = (
+                    "Give a faster-whisper model's folder, or convert a Whisper model: "
+                    "ct2-transformers-converter --model FOLDER --output_dir OUT --copy_files tokenizer.json"
+                )
+                message = f"{path} holds no CTranslate2 Whisper model ({name} is missing)."
+                raise SpeechError("model_missing", message, hint)
         return path
     hint = (
         "Give a folder that holds the model, or, where the network allows, fetch it once with: "
