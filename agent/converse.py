@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from agent.errors import Unavailable
 from agent.latency import Turn
-from agent.parts import build_parts, build_runner, close_parts, load_decoder
+from agent.parts import build_parts, build_runner, close_parts, load_decoder, settle_memory
 from agent.recorder import RecordedFrame, Recorder
 from agent.session import Conversation, EndReason, Parts
 from avatar.audio.load import load_audio
@@ -122,6 +122,7 @@ async def converse(
     recorder: Recorder | None = None
     try:
         decoder = decoder or await asyncio.to_thread(load_decoder, settings)
+        settle_memory()
         recorder = Recorder(out_path, size=settings.avatar.size)
         runner = build_runner(settings, decoder=decoder, sink=recorder)
         visitor = _Visitor()

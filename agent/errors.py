@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agent.speech.errors import SpeechError
 from avatar.errors import AvatarError
 from config import ConfigError
 from dialogue.protocol import DialogueError
@@ -26,6 +27,6 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         return str(error), EXIT_USAGE
     if isinstance(error, AvatarError):
         return str(error), EXIT_INPUT
-    if isinstance(error, DialogueError | Unavailable):
+    if isinstance(error, DialogueError | SpeechError | Unavailable):
         return str(error), EXIT_UNAVAILABLE
     return None

@@ -24,7 +24,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from agent.errors import Unavailable
-from agent.parts import build_parts, close_parts, load_decoder
+from agent.parts import build_parts, close_parts, load_decoder, settle_memory
 from agent.session import Parts
 from agent.transports import protocol
 from agent.transports.gate import Admission, Bucket, Gate, allowed_origins
@@ -294,6 +294,7 @@ async def serve(settings: Settings) -> None:
     parts = await build_parts(settings)
     try:
         decoder = await asyncio.to_thread(load_decoder, settings)
+        settle_memory()
         kiosk = Kiosk(
             settings, decoder, parts,
             on_link=lambda link: _say(f"The visitor has left. The next link is {link}"),
