@@ -39,7 +39,7 @@ FUNNEL_OPENING = 0.6
 """Share of the kit's lip opening kept in mouthFunnel: as it is, it bares all teeth in "oo" and "sh"."""
 PUCKER_NARROWS = 1.3
 """Sideways part of mouthPucker against the kit's, which leaves "oo" too wide."""
-PUCKER_DROP_CM = 0.15
+PUCKER_DROP_CM = 0.3
 """Added drop of both lips' middle in mouthPucker, so that "oo" covers the upper teeth."""
 ICT_FACE = 9409
 ICT_LOWER_TEETH = slice(19247, 21451)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from avatar.motion.space import INDEX
 from avatar.rig import basis as basis_module
-from avatar.rig import snap
+from avatar.rig import mesh, snap
 from avatar.rig.fit import fit_rig, solve
 from avatar.rig.types import FittedRig
 from tests.rig_samples import KINDS, portrait, sample_rig
@@ -131,3 +132,24 @@ def test_solution_uses_plausible_identity() -> None:
     solution = solve(basis_module.load(), observed)
     assert np.abs(solution.identity_A).max() < 3.0
     assert np.median(solution.residual_468) < 2.0  # px
+
+
+@pytest.mark.parametrize(("between", "parted"), [("lip", False), ("line", False), ("teeth", True), ("gap", True)])
+def test_nearly_closed_lips_are_judged_by_what_lies_between(between: str, parted: bool) -> None:
+    sample = portrait(mouthUpperUp=0.25, mouthLowerDown=0.25)
+    picture = sample.rgb_HW3.copy()
+    picture[:] = (205, 160, 140)
+    outline = sample.landmarks_N3[[*mesh.LIP_OUTER_UPPER, *mesh.LIP_OUTER_LOWER[-2:0:-1]], :2]
+    cv2.fillPoly(picture, [np.rint(outline).astype(np.int32)], (180, 90, 90))
+    inner = sample.landmarks_N3[[*mesh.LIP_UPPER, *mesh.LIP_LOWER[-2:0:-1]], :2]
+    colours = {"teeth": (230, 225, 210), "gap": (30, 12, 12)}
+    if between in colours:
+        cv2.fillPoly(picture, [np.rint(inner).astype(np.int32)], colours[between])
+    elif between == "line":
+        middle = (sample.landmarks_N3[list(mesh.LIP_UPPER), :2] + sample.landmarks_N3[list(mesh.LIP_LOWER), :2]) / 2
+        cv2.polylines(picture, [np.rint(middle).astype(np.int32)], False, (80, 40, 40), 1)
+    observed = snap.observe(picture, sample.landmarks_N3.astype(float), sample.eye_contour_2K3.astype(float))
+    width = np.linalg.norm(sample.landmarks_N3[291, :2] - sample.landmarks_N3[61, :2])
+    gap = sample.landmarks_N3[14, 1] - sample.landmarks_N3[13, 1]
+    assert snap.OPEN_FROM * width < 0.8 * gap < snap.OPEN_SURELY * width  # the case this test is about
+    assert observed.lips_open is parted

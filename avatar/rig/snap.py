@@ -21,8 +21,10 @@ _LID_ROWS: Final = (
     226, 31, 228, 229, 230, 231, 232, 233, 244, 113, 225, 224, 223, 222, 221, 189,
 )  # fmt: skip
 """Landmarks of the person's right eye in the order of the first 48 points of MediaPipe's iris model."""
-OPEN_SHARE: Final = 0.03
-"""Lips count as open when their mean landmark gap is wider than this share of the mouth's width."""
+OPEN_FROM: Final = 0.03
+"""Lips count as closed when their landmarks are nearer than this share of the mouth's width."""
+OPEN_SURELY: Final = 0.09
+"""And as open from here on; between, the picture decides (`_parted`)."""
 BLINK_BELOW: Final = 0.17
 """Lid opening / eye width under which an eye counts as partly closed."""
 LOWER_LID_OUT: Final = 0.02
@@ -55,7 +57,8 @@ def observe(rgb_HW3: NDArray[np.uint8], landmarks_N3: F64, eye_contour_2K3: F64)
     upper, lower = list(mesh.LIP_UPPER), list(mesh.LIP_LOWER)
     width = float(np.linalg.norm(points[291, :2] - points[61, :2]))
     gaps = (points[lower, :2] - points[upper, :2]) @ down
-    lips_open = bool(gaps[2:-2].mean() > OPEN_SHARE * width)
+    share = float(gaps[2:-2].mean()) / max(width, 1e-6)
+    lips_open = share > OPEN_SURELY or (share > OPEN_FROM and _parted(rgb_HW3, points, down, width))
     if not lips_open:
         line = _dark_line(rgb_HW3, (points[upper, :2] + points[lower, :2]) / 2, down, _room(points, down))
         points[upper, :2] = points[lower, :2] = line
@@ -164,6 +167,26 @@ def _blink(points: F64, eye: int, down: F64) -> float:
     return float(np.clip(1.0 - opening / BLINK_BELOW, 0.0, MAX_BLINK))
 
 
+def _parted(rgb_HW3: NDArray[np.uint8], points: F64, down: F64, width: float) -> bool:
+    """Whether something other than lip lies between nearly closed lips: teeth (pale) or a dark gap, not just a line."""
+    lab = cv2.cvtColor(cv2.GaussianBlur(rgb_HW3, (0, 0), 0.6), cv2.COLOR_RGB2LAB).astype(np.float32)
+
+    def look(at: F64) -> NDArray[np.float32]:
+        x, y = (np.ascontiguousarray(at[..., axis], np.float32) for axis in (0, 1))
+        return np.asarray(cv2.remap(lab, x, y, cv2.INTER_LINEAR).reshape(*at.shape[:-1], 3), np.float32)
+
+    inner = points[[mesh.LIP_UPPER, mesh.LIP_LOWER], :2]
+    outer = points[[mesh.LIP_OUTER_UPPER, mesh.LIP_OUTER_LOWER], :2]
+    lip = np.median(look((inner + outer)[:, 3:-3] / 2).reshape(-1, 3), 0)
+    upper, lower = inner[0, 2:-2], inner[1, 2:-2]
+    seen = look(upper + np.linspace(-0.25, 1.25, 61)[:, None, None] * (lower - upper))
+    step = ((lower - upper) @ down) * 1.5 / 61 / width  # of the mouth's width
+    pale = (seen[..., 1] < lip[1] - 7) & (seen[..., 0] > 0.8 * lip[0])
+    dark = seen[..., 0] < 0.6 * lip[0]
+    teeth, other = (float((mask.sum(0) * step).mean()) for mask in (pale, pale | dark))
+    return teeth > 0.01 or other > 0.05
+
+
 def _room(points: F64, down: F64) -> float:
     """How far (px) the line between closed lips may lie from the landmarks: a share of the thinner lip."""
     upper = float((points[13, :2] - points[0, :2]) @ down)
@@ -185,7 +208,7 @@ def _dark_line(rgb_HW3: NDArray[np.uint8], line_L2: F64, down: F64, room: float)
     end = np.minimum(np.arange(len(fine)), np.arange(len(fine))[::-1]) / (len(fine) / 8)
     cost = contrast * np.clip(end, 0.0, 1.0)[:, None] + 0.25 * (steps / room) ** 2
     cost += 4.0 * np.clip(1.0 - end, 0.0, 1.0)[:, None] * (steps / room) ** 2  # corners stay with the landmarks
-    jump = 0.35 * (steps[:, None] - steps[None, :]) ** 2
+    jump = 0.8 * (steps[:, None] - steps[None, :]) ** 2
     total, back = cost[0], []
     for row in cost[1:]:
         through = total[None, :] + jump
@@ -195,7 +218,7 @@ def _dark_line(rgb_HW3: NDArray[np.uint8], line_L2: F64, down: F64, room: float)
     for pointer in reversed(back):
         path.append(int(pointer[path[-1]]))
     offset = steps[path[::-1]]
-    offset = np.convolve(np.pad(offset, 2, mode="edge"), np.ones(5) / 5, mode="valid")
+    offset = np.convolve(np.pad(offset, 4, mode="edge"), np.ones(9) / 9, mode="valid")
     return np.asarray((fine + offset[:, None] * down)[::4])
 
 
