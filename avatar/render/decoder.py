@@ -70,8 +70,9 @@ class Decoder:
     def warm_up(self) -> None:
         """Compile or load every kernel (seconds the first time after installing, then milliseconds)."""
         motion = space.neutral()
-        motion[space.INDEX["jawOpen"]] = 0.4
-        self.render(motion)
+        for opening in (0.4, 0.0):
+            motion[space.INDEX["jawOpen"]] = opening
+            self.render(motion)
 
     def render(self, motion_D: F32, out: U8 | None = None) -> U8:
         """Draw one frame, uint8 [size, size, 3] RGB, into `out` when given.

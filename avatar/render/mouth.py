@@ -163,7 +163,7 @@ def draw_contact(rig: FittedRig, face: DeformedFace, ring_M3: F32, scale: float,
     half = len(ring_M3) // 2
     upper = ring_M3[: half + 1, :2]
     lower = ring_M3[(-np.arange(half + 1)) % len(ring_M3), :2]
-    line = np.ascontiguousarray((upper + lower) / 2)
+    line = np.ascontiguousarray((upper + lower) / 2, np.float32)
     left, top, right, bottom = raster.pixel_box(line, 3 * CONTACT_WIDTH * width, out_HW3.shape[0])
     darken_line(
         line, near * near * (3 - 2 * near), CONTACT_WIDTH * width, CONTACT_TONE, left, top, right, bottom, out_HW3
@@ -263,24 +263,21 @@ def compose(
 def darken_line(
     line_L2: F32, strength: float, width: float, tone_3: F32, left: int, top: int, right: int, bottom: int, out_HW3: U8
 ) -> None:
-    """Multiply the frame by `tone_3` along a line, softly; fades out over the first and last tenth of it."""
+    """Multiply the frame by `tone_3` along a line from image left to right, softly; it fades out towards both ends."""
     last = line_L2.shape[0] - 1
-    for y in range(top, bottom):
-        for x in range(left, right):
-            best = 1e9
-            where = 0.0
-            for i in range(last):
-                ax, ay = line_L2[i, 0], line_L2[i, 1]
-                bx, by = line_L2[i + 1, 0] - ax, line_L2[i + 1, 1] - ay
-                length = max(bx * bx + by * by, 1e-9)
-                t = min(max(((x - ax) * bx + (y - ay) * by) / length, 0.0), 1.0)
-                dx, dy = x - ax - t * bx, y - ay - t * by
-                away = dx * dx + dy * dy
-                if away < best:
-                    best, where = away, (i + t) / last
-            ends = min(min(where, 1.0 - where) * 10.0, 1.0)
-            share = strength * ends * math.exp(-best / (width * width))
-            if share < 0.01:
-                continue
+    i = 0
+    for x in range(max(left, math.ceil(line_L2[0, 0])), min(right, math.floor(line_L2[last, 0]) + 1)):
+        while i < last - 1 and line_L2[i + 1, 0] < x:
+            i += 1
+        run = max(line_L2[i + 1, 0] - line_L2[i, 0], 1e-3)
+        slope = (line_L2[i + 1, 1] - line_L2[i, 1]) / run
+        middle = line_L2[i, 1] + slope * (x - line_L2[i, 0])
+        lean = 1.0 / (1.0 + slope * slope)  # distance to the line is shorter than straight down
+        along = (x - line_L2[0, 0]) / max(line_L2[last, 0] - line_L2[0, 0], 1e-3)
+        ends = min(min(along, 1.0 - along) * 8.0, 1.0)
+        reach = 2.5 * width * math.sqrt(1.0 + slope * slope)
+        for y in range(max(top, math.ceil(middle - reach)), min(bottom, math.floor(middle + reach) + 1)):
+            away = (y - middle) * (y - middle) * lean
+            share = strength * ends * math.exp(-away / (width * width))
             for c in range(3):
                 out_HW3[y, x, c] = np.uint8(out_HW3[y, x, c] * (1.0 - share * (1.0 - tone_3[c])) + 0.5)
