@@ -23,6 +23,7 @@ EXPRESSION = {
     "cheekSquint": 0.15,
     "eyeBlink": 0.10,
     "eyeSquint": 0.10,
+    "mouthShrugLower": 0.14,
 }
 
 SKIN_END = 14062  # face, head and neck, mouth socket, eye sockets
@@ -54,8 +55,8 @@ def load_head(folder: Path) -> Head:
         vertices += amount * kit["identity"][mode].astype(np.float64)
     names = [str(name) for name in kit["expression_names"]]
     for name, amount in EXPRESSION.items():
-        for side in ("_L", "_R"):
-            vertices += amount * kit["expression"][names.index(name + side)].astype(np.float64)
+        for index in [i for i, known in enumerate(names) if known in (name, f"{name}_L", f"{name}_R")]:
+            vertices += amount * kit["expression"][index].astype(np.float64)
     index = np.load(folder / "mediapipe468_to_ict.npz")["ict_vertex"].astype(np.int64)
 
     eyeball = vertices[EYES[0] : EYES[1]]
@@ -120,11 +121,12 @@ def sculpt(vertices_V3: Floats, eyes_23: Floats, marks_N3: Floats) -> Floats:
     mouth = (marks_N3[13] + marks_N3[14]) / 2
     offset = v - mouth
     weight = np.exp(-((offset[:, 0] / 2.6) ** 4) - (offset[:, 1] / 1.3) ** 2) * falloff(-offset[:, 2], 1.5, 4.0)
-    v[:, 1] += offset[:, 1] * 0.22 * weight
+    v[:, 1] += offset[:, 1] * 0.10 * weight
     v[:, 2] += 0.08 * np.exp(-((offset[:, 0] / 1.6) ** 2) - (offset[:, 1] / 0.9) ** 2) * weight
     tip = marks_N3[1]
     offset = v - tip
-    weight = np.exp(-((offset[:, 1] / 2.0) ** 2)) * falloff(np.abs(offset[:, 0]), 1.4, 3.2) * falloff(-offset[:, 2], 2, 6)
+    weight = np.exp(-((offset[:, 1] / 2.0) ** 2)) * falloff(np.abs(offset[:, 0]), 1.4, 3.2)
+    weight *= falloff(-offset[:, 2], 2.0, 6.0)
     v[:, 0] -= offset[:, 0] * 0.10 * weight
     near = np.exp(-((np.linalg.norm(offset, axis=1) / 1.5) ** 2))
     v[:, 1] -= 0.16 * near

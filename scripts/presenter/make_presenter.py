@@ -9,27 +9,24 @@ Run it with a Python that has Blender as a module: `pip install bpy==4.5.* scipy
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
+import clothes
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import clothes  # noqa: E402
-import paint  # noqa: E402
-import scene  # noqa: E402
-import strands  # noqa: E402
-from kit import Floats, load_head  # noqa: E402
-from PIL import Image  # noqa: E402
+import paint
+import scene
+import strands
+from kit import Floats, load_head
+from PIL import Image
 
 SEED = 20
 IRIS_REACH = 2.6
-IRIS_RADIUS = 0.80  # cm at the kit's scale
+IRIS_RADIUS = 0.68  # cm at the kit's scale
 
 
 def save(picture: Floats, path: Path) -> None:
+    """Write 0..1 sRGB as an 8-bit PNG."""
     Image.fromarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)).save(path)
 
 
@@ -37,12 +34,14 @@ def backdrop(size: int) -> Floats:
     """Soft gradient [size, size, 3] sRGB: lighter behind the head, a breath of grain against banding."""
     y, x = np.mgrid[0:size, 0:size] / size
     glow = np.exp(-(((x - 0.46) / 0.46) ** 2) - ((y - 0.40) / 0.48) ** 2)[..., None]
-    picture = np.array([0.520, 0.575, 0.610]) + (np.array([0.800, 0.825, 0.825]) - np.array([0.520, 0.575, 0.610])) * glow
+    far, near = np.array([0.520, 0.575, 0.610]), np.array([0.800, 0.825, 0.825])
+    picture = far + (near - far) * glow
     grain = np.random.default_rng(SEED).normal(0, 0.0035, (size, size, 1))
     return np.asarray(picture + grain)
 
 
 def render(ict: Path, out: Path, size: int, samples: int, threads: int) -> None:
+    """Build the scene from the kit in `ict`, render it `size` px square and write it over the backdrop to `out`."""
     head = clothes.cut_below_collar(load_head(ict))
     canvas = paint.Canvas()
     with tempfile.TemporaryDirectory() as work:
@@ -59,24 +58,20 @@ def render(ict: Path, out: Path, size: int, samples: int, threads: int) -> None:
         surface = scene.surface_of(skin)
         scene.add_eyes(head, scene.eye_material(folder), scene.cornea_material(), IRIS_REACH, IRIS_RADIUS)
         rng = np.random.default_rng(SEED)
-        dark = scene.hair_material("brows", 0.80, 0.45, 0.2)
+        dark = scene.hair_material("brows", 0.74, 0.5, 0.2)
         scene.add_strands("brows", strands.brows(head, surface, rng), dark)
-        scene.add_strands("lashes", strands.lashes(head, rng), scene.plain_material("lashes", (0.012, 0.007, 0.005), 0.6))
-        hair = strands.hair(surface, scene.SKULL, rng)
-        scene.add_strands("hair", hair, scene.hair_material("hair", 0.72, 0.60, 0.35))
-        knit = scene.knit_material((0.020, 0.105, 0.120))
-        clothes.add_jumper(knit, knit)
-        clothes.add_earrings(head, scene.plain_material("pearl", (0.85, 0.80, 0.74), 0.18))
+        black = scene.plain_material("lashes", (0.012, 0.007, 0.005), 0.6)
+        lashes = scene.add_strands("lashes", strands.lashes(head, rng), black)
+        lashes.visible_glossy = lashes.visible_shadow = False  # so that the catch-lights in the eyes stay whole
+        brown = scene.hair_material("hair", 0.70, 0.65, 0.35)
+        scene.add_strands("hair", strands.hair(surface, scene.SKULL, rng), brown)
+        scene.add_strands("knot", strands.knot(rng), brown)
+        teal = (0.020, 0.105, 0.120)
+        clothes.add_jumper(scene.knit_material(teal, 0.12), scene.knit_material(teal, 0.3))
+        clothes.add_earrings(head, scene.plain_material("gold", (0.72, 0.45, 0.18), 0.25, 0.9))
         scene.add_light_and_camera(stage)
-        stage.render.filepath = str(folder / "render.png")
-        scene.bpy.ops.render.render(write_still=True)
-        picture = scene.bpy.data.images.load(str(folder / "render.png"))
-        picture.colorspace_settings.name = "Non-Color"
-        rgba = np.empty(size * size * 4, dtype=np.float32)
-        picture.pixels.foreach_get(rgba)
-    rgba = rgba.reshape(size, size, 4)[::-1].astype(np.float64)
-    alpha = rgba[..., 3:]
-    colour = rgba[..., :3]
+        rgba = scene.shoot(stage, folder / "render.png")
+    colour, alpha = rgba[..., :3], rgba[..., 3:]
     save(colour * alpha + backdrop(size) * (1 - alpha), out)
 
 
@@ -85,7 +80,7 @@ def main() -> None:
     parser.add_argument("--ict", type=Path, required=True, help="folder with ict_facekit.npz")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--size", type=int, default=1024)
-    parser.add_argument("--samples", type=int, default=128)
+    parser.add_argument("--samples", type=int, default=40)
     parser.add_argument("--threads", type=int, default=2)
     choice = parser.parse_args()
     render(choice.ict, choice.out, choice.size, choice.samples, choice.threads)

@@ -26,12 +26,14 @@ class Canvas:
     pixels: int = 1536
 
     def grid(self) -> tuple[Floats, Floats]:
+        """x and y [H, W] of the pixel centres, cm."""
         step = self.size / self.pixels
         x = self.left + (np.arange(self.pixels) + 0.5) * step
         y = self.bottom + self.size - (np.arange(self.pixels) + 0.5) * step
         return np.meshgrid(x, y)
 
     def to_pixels(self, xy_N2: Floats) -> Floats:
+        """cm -> pixel coordinates, y down."""
         scale = self.pixels / self.size
         return np.stack([(xy_N2[:, 0] - self.left) * scale, (self.bottom + self.size - xy_N2[:, 1]) * scale], axis=1)
 
@@ -41,16 +43,18 @@ class Canvas:
         ImageDraw.Draw(mask).polygon([tuple(p) for p in self.to_pixels(loop_N2)], fill=255)
         inside = np.asarray(mask) > 127
         distance = distance_transform_edt(inside) - distance_transform_edt(~inside)
-        return gaussian_filter(distance, 1.0) * self.size / self.pixels
+        return np.asarray(gaussian_filter(distance, 1.0) * self.size / self.pixels)
 
 
 def smooth_loop(points_N2: Floats, count: int = 240, smoothing: float = 0.01) -> Floats:
+    """A closed spline [count, 2] near the points."""
     closed = np.vstack([points_N2, points_N2[:1]])
     curve, _ = splprep(closed.T, s=smoothing, per=True)
     return np.stack(splev(np.linspace(0, 1, count, endpoint=False), curve), axis=1)
 
 
 def smooth_line(points_N: Floats, count: int, smoothing: float = 0.0) -> Floats:
+    """An open spline [count, ...] through the points."""
     curve, _ = splprep(points_N.T, s=smoothing)
     return np.stack(splev(np.linspace(0, 1, count), curve), axis=1)
 
@@ -67,8 +71,9 @@ def noise(canvas: Canvas, rng: np.random.Generator, scale_cm: float) -> Floats:
 
 
 def step(value: Floats, low: float, high: float) -> Floats:
+    """Smooth 0 to 1 between `low` and `high`."""
     t = np.clip((value - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
+    return np.asarray(t * t * (3 - 2 * t))
 
 
 def tint(picture: Floats, colour: tuple[float, float, float], amount: Floats) -> None:
@@ -94,7 +99,7 @@ def skin_maps(head: Head, canvas: Canvas, seed: int) -> dict[str, Floats]:
     tint(colour, (0.880, 0.700, 0.580), 0.5 * blob(0, marks[10, 1] - 1.5, 7, 3))  # a paler, yellower forehead
     tint(colour, (0.800, 0.600, 0.510), 0.45 * step(marks[152, 1] + 0.5 - y, 0, 4))  # the neck
     cheek = pair(50, 0.2, 0.1, 2.6, 2.0)
-    tint(colour, (0.860, 0.500, 0.440), 0.32 * cheek)
+    tint(colour, (0.860, 0.500, 0.440), 0.28 * cheek)
     tint(colour, (0.840, 0.500, 0.430), 0.34 * blob(0, marks[1, 1], 1.5, 1.1))
     tint(colour, (0.845, 0.540, 0.460), 0.22 * blob(0, marks[152, 1] + 1.4, 1.6, 1.2))
     tint(colour, (0.840, 0.520, 0.450), 0.5 * step(np.abs(x) - 7.6, 0, 1.0) * step(6 - np.abs(y - 1.5), 0, 2))  # ears
@@ -116,11 +121,9 @@ def skin_maps(head: Head, canvas: Canvas, seed: int) -> dict[str, Floats]:
 
     # lips: a clear border, darker towards the line of the mouth
     outer = canvas.signed_distance(smooth_loop(marks[LIP_OUTER, :2]))
-    inner = np.vstack([smooth_line(marks[LIP_INNER[:11], :2], 80), smooth_line(marks[LIP_INNER[10:] + LIP_INNER[:1], :2], 80)])
-    line = np.min(
-        [np.interp(x, inner[:80, 0], inner[:80, 1]) * 0 + np.abs(y - np.interp(x, inner[:80, 0], inner[:80, 1]))], axis=0
-    )
-    lips = step(outer, -0.07, 0.10)
+    between = smooth_line(marks[LIP_INNER[:11], :2], 80)
+    line = np.abs(y - np.interp(x, between[:, 0], between[:, 1]))
+    lips = step(outer, -0.03, 0.13)
     tint(colour, (0.765, 0.405, 0.385), 0.82 * lips)
     tint(colour, (0.560, 0.220, 0.220), 0.55 * lips * np.exp(-((line / 0.22) ** 2)))
     tint(colour, (0.880, 0.520, 0.490), 0.35 * lips * blob(0, marks[14, 1] - 0.55, 1.0, 0.3))
@@ -142,8 +145,8 @@ def skin_maps(head: Head, canvas: Canvas, seed: int) -> dict[str, Floats]:
     # brow bed below the strands
     for eye in range(2):
         bed = gaussian_filter(step(canvas.signed_distance(brow_loop(head, eye)), -0.12, 0.15), 7)
-        inner_end = abs(marks[BROW_LOW[eye][-1], 0])
-        tint(colour, (0.36, 0.23, 0.18), 0.36 * bed * step(np.abs(x) - inner_end, 0.0, 1.2))
+        inner_end = abs(marks[BROW_HIGH[eye][0], 0])
+        tint(colour, (0.36, 0.23, 0.18), 0.36 * bed * step(np.abs(x) - inner_end, -0.3, 1.0))
 
     nostril = pair(98, -0.62, 0.0, 0.42, 0.22)
     tint(colour, (0.45, 0.22, 0.19), 0.55 * nostril)
@@ -151,7 +154,7 @@ def skin_maps(head: Head, canvas: Canvas, seed: int) -> dict[str, Floats]:
     pores = 0.6 * noise(canvas, rng, 0.09) + 0.5 * noise(canvas, rng, 0.05)
     wrinkle = gaussian_filter(rng.standard_normal(x.shape), (16, 1.6))
     wrinkle /= wrinkle.std()
-    height = pores * 0.012 * (1 - lips) * (1 + 0.6 * cheek) + wrinkle * 0.045 * lips * step(outer, 0.0, 0.25)
+    height = pores * 0.007 * (1 - lips) * (1 + 0.6 * cheek) + wrinkle * 0.045 * lips * step(outer, 0.0, 0.25)
     rough = 0.50 - 0.07 * blob(0, marks[10, 1] - 2.5, 3, 3) - 0.09 * blob(0, marks[1, 1] + 0.8, 0.9, 2) - 0.13 * lips
     return {"colour": np.clip(colour, 0, 1), "height": height, "rough": np.clip(rough, 0, 1), "lips": lips}
 
@@ -161,22 +164,25 @@ def _ordered(line_N2: Floats) -> tuple[Floats, Floats]:
     return line_N2[order, 0], line_N2[order, 1]
 
 
-BROW_LOW = [[46, 53, 52, 65, 55], [276, 283, 282, 295, 285]]
-BROW_HIGH = [[70, 63, 105, 66, 107], [300, 293, 334, 296, 336]]
+# pairs from the nose side outwards; the first one's lower point lies too low and inward for a brow's head
+BROW_LOW = [[55, 65, 52, 53, 46], [285, 295, 282, 283, 276]]
+BROW_HIGH = [[107, 66, 105, 63, 70], [336, 296, 334, 293, 300]]
 
 
 def brow_rails(head: Head, eye: int, count: int) -> tuple[Floats, Floats]:
     """Lower and upper edge of a brow [count, 2] cm, from the nose side outwards; thin towards the tail."""
-    low = smooth_line(head.marks_N3[BROW_LOW[eye][::-1], :2], count)
-    high = smooth_line(head.marks_N3[BROW_HIGH[eye][::-1], :2], count)
-    t = np.linspace(0, 1, count)[:, None]
-    middle = 0.5 * (low + high)
-    half = 0.5 * (high - low) * (0.78 - 0.48 * t**1.5)
-    middle[:, 1] += -0.28 + 0.14 * np.sin(np.pi * t[:, 0] ** 1.3)
-    return middle - half, middle + half
+    low, high = head.marks_N3[BROW_LOW[eye], :2], head.marks_N3[BROW_HIGH[eye], :2]
+    share = np.array([0.38, 0.42, 0.42, 0.45, 0.5])[:, None]
+    middle = smooth_line(low * share + high * (1 - share), count)
+    t = np.linspace(0, 1, count)
+    middle[:, 1] -= 0.26 - 0.12 * np.sin(np.pi * t**1.3)
+    half = 0.30 * (0.62 + 0.38 * step(t, 0.0, 0.22)) * (1 - 0.80 * t**1.7)
+    offset = np.stack([np.zeros(count), half], axis=1)
+    return middle - offset, middle + offset
 
 
 def brow_loop(head: Head, eye: int) -> Floats:
+    """The outline of a brow [120, 2] cm."""
     low, high = brow_rails(head, eye, 60)
     return np.vstack([low, high[::-1]])
 

@@ -20,14 +20,17 @@ FRAME_MIDDLE = -0.6  # kit y of the picture's middle
 
 
 def to_blender(points_N3: Floats) -> Floats:
+    """Kit axes -> Blender axes."""
     return np.stack([points_N3[..., 0], -points_N3[..., 2], points_N3[..., 1]], axis=-1)
 
 
 def from_blender(points_N3: Floats) -> Floats:
+    """Blender axes -> kit axes."""
     return np.stack([points_N3[..., 0], points_N3[..., 2], -points_N3[..., 1]], axis=-1)
 
 
 def empty_scene(size: int, samples: int, threads: int) -> Any:
+    """A Cycles scene without anything in it, transparent behind."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     scene = bpy.context.scene
     scene.render.engine = "CYCLES"
@@ -151,7 +154,7 @@ def hair_material(name: str, melanin: float, redness: float, spread: float) -> A
     shader.parametrization = "MELANIN"
     shader.inputs["Melanin"].default_value = melanin
     shader.inputs["Melanin Redness"].default_value = redness
-    shader.inputs["Roughness"].default_value = 0.30
+    shader.inputs["Roughness"].default_value = 0.36
     shader.inputs["Radial Roughness"].default_value = 0.38
     shader.inputs["Random Color"].default_value = spread
     shader.inputs["Random Roughness"].default_value = 0.25
@@ -159,16 +162,16 @@ def hair_material(name: str, melanin: float, redness: float, spread: float) -> A
     return material
 
 
-def plain_material(name: str, colour: tuple[float, float, float], rough: float, sheen: float = 0.0) -> Any:
+def plain_material(name: str, colour: tuple[float, float, float], rough: float, metal: float = 0.0) -> Any:
     material, _, shader = _material(name)
     shader.inputs["Base Color"].default_value = (*colour, 1)
     shader.inputs["Roughness"].default_value = rough
-    shader.inputs["Sheen Weight"].default_value = sheen
+    shader.inputs["Metallic"].default_value = metal
     return material
 
 
-def knit_material(colour: tuple[float, float, float]) -> Any:
-    """Fine ribbed knit: stripes of the mesh's u coordinate as bump, a little sheen."""
+def knit_material(colour: tuple[float, float, float], relief: float) -> Any:
+    """Fine ribbed knit: stripes of the mesh's u coordinate as bump of strength `relief`, a little sheen."""
     material, tree, shader = _material("knit")
     link = tree.links.new
     shader.inputs["Base Color"].default_value = (*colour, 1)
@@ -178,13 +181,13 @@ def knit_material(colour: tuple[float, float, float]) -> Any:
     coordinates = tree.nodes.new("ShaderNodeUVMap")
     wave = tree.nodes.new("ShaderNodeTexWave")
     wave.inputs["Scale"].default_value = 1.0
-    wave.inputs["Distortion"].default_value = 0.6
+    wave.inputs["Distortion"].default_value = 0.25
     wave.inputs["Detail"].default_value = 2.0
     wave.inputs["Detail Scale"].default_value = 3.0
     link(coordinates.outputs[0], wave.inputs["Vector"])
     bump = tree.nodes.new("ShaderNodeBump")
-    bump.inputs["Strength"].default_value = 0.45
-    bump.inputs["Distance"].default_value = 0.08
+    bump.inputs["Strength"].default_value = relief
+    bump.inputs["Distance"].default_value = 0.16
     link(wave.outputs["Fac"], bump.inputs["Height"])
     link(bump.outputs["Normal"], shader.inputs["Normal"])
     return material
@@ -198,7 +201,7 @@ def cornea_material() -> Any:
     clear, gloss = tree.nodes.new("ShaderNodeBsdfTransparent"), tree.nodes.new("ShaderNodeBsdfGlossy")
     gloss.inputs["Roughness"].default_value = 0.03
     fresnel, path = tree.nodes.new("ShaderNodeFresnel"), tree.nodes.new("ShaderNodeLightPath")
-    fresnel.inputs["IOR"].default_value = 1.40
+    fresnel.inputs["IOR"].default_value = 1.60
     visible = tree.nodes.new("ShaderNodeMath")
     visible.operation = "MULTIPLY"
     mix = tree.nodes.new("ShaderNodeMixShader")
@@ -225,6 +228,7 @@ def eye_material(folder: Path) -> Any:
 
 
 def add_head(head: Head, canvas: Canvas, material: Any) -> Any:
+    """The skin, with the front projection as texture coordinates and the scalp marked."""
     thing = add_mesh("head", head.vertices_V3, head.faces, material, levels=2)
     mesh = thing.data
     loops = np.empty(len(mesh.loops), dtype=np.int32)
@@ -287,11 +291,12 @@ def add_area(name: str, position: Floats, size: tuple[float, float], watts: floa
 
 
 def add_light_and_camera(scene: Any) -> None:
-    add_area("key", np.array([-38.0, 40.0, 75.0]), (42, 42), 62000, (1.0, 0.965, 0.92))
+    """Large soft key from the upper left, wide fill, weak rims; a long lens straight ahead."""
+    add_area("key", np.array([-38.0, 40.0, 75.0]), (50, 50), 68000, (1.0, 0.965, 0.92))
     add_area("fill", np.array([60.0, 5.0, 62.0]), (60, 60), 24000, (0.92, 0.96, 1.0))
     add_area("below", np.array([0.0, -48.0, 50.0]), (60, 25), 7000, (1.0, 0.95, 0.92))
-    add_area("rim left", np.array([-48.0, 28.0, -42.0]), (22, 50), 14000, (1.0, 0.90, 0.80))
-    add_area("rim right", np.array([50.0, 30.0, -40.0]), (22, 50), 14000, (0.85, 0.93, 1.0))
+    add_area("rim left", np.array([-48.0, 28.0, -42.0]), (22, 50), 9000, (1.0, 0.90, 0.80))
+    add_area("rim right", np.array([50.0, 30.0, -40.0]), (22, 50), 9000, (0.92, 0.93, 1.0))
     world = bpy.data.worlds.new("room")
     world.use_nodes = True
     world.node_tree.nodes["Background"].inputs[0].default_value = (0.80, 0.86, 0.92, 1)
@@ -305,3 +310,15 @@ def add_light_and_camera(scene: Any) -> None:
     thing.rotation_euler = (np.pi / 2, 0, 0)
     scene.collection.objects.link(thing)
     scene.camera = thing
+
+
+def shoot(scene: Any, path: Path) -> Floats:
+    """Render to a 16-bit file and read it back: [H, W, 4] sRGB 0..1 with straight alpha, row 0 at the top."""
+    scene.render.filepath = str(path)
+    bpy.ops.render.render(write_still=True)
+    picture = bpy.data.images.load(str(path))
+    picture.colorspace_settings.name = "Non-Color"
+    width, height = picture.size
+    rgba = np.empty(width * height * 4, dtype=np.float32)
+    picture.pixels.foreach_get(rgba)
+    return rgba.reshape(height, width, 4)[::-1].astype(np.float64)
