@@ -42,8 +42,10 @@ NEAR_DEPTH: Final = 0.03
 """Face widths behind the middle of the lips up to which things count as right behind them."""
 FAR_DEPTH: Final = 0.16
 """Face widths behind the lips at which FAR_BLUR is reached."""
-AMBIENT: Final = 0.22
+AMBIENT: Final = 0.12
 """Light that reaches any point of the mouth whatever the opening (scattered by skin), before `occlusion_P`."""
+SHADE_RED: Final = 0.42
+"""How much green and blue full shade takes from what red keeps."""
 SCATTER: Final = 0.03
 """Light at points that `occlusion_P` calls wholly dark."""
 DARKEST: Final = np.array([0.15, 0.065, 0.06], np.float32)
@@ -248,9 +250,10 @@ def compose(
                     light = np.float32(AMBIENT) + np.float32(1.0 - AMBIENT) * seen
                     light = math.sqrt(light)
                     light = 1 + painted_4HW[3, yy, xx] * (light - 1)
+                    # what light is left in shade has come through and off red tissue
                     red += painted_4HW[0, yy, xx] * light
-                    green += painted_4HW[1, yy, xx] * light
-                    blue += painted_4HW[2, yy, xx] * light
+                    green += painted_4HW[1, yy, xx] * light * (1 - SHADE_RED * (1 - light))
+                    blue += painted_4HW[2, yy, xx] * light * (1 - SHADE_RED * (1 - light))
             share = np.float32(1.0 / (OVERSAMPLE * OVERSAMPLE))
             u, v = top + y, left + x
             for c in range(3):
