@@ -177,8 +177,8 @@ async def test_the_helper_may_die_between_utterances(recogniser: PocketsphinxSTT
             await decoder.feed(pcm_S.tobytes())
             assert [word for word, _, _ in await decoder.finish()][-1] == "seeds"
             recogniser._helper.kill()
-            while recogniser._helper.running:
-                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)
+            assert not recogniser._helper.running
 
 
 async def test_nothing_is_left_running(recogniser: PocketsphinxSTT) -> None:

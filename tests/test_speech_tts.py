@@ -94,7 +94,7 @@ async def test_an_error_of_the_text_reaches_the_listener_after_what_was_said() -
     heard = []
     with pytest.raises(ConnectionError):
         async for frame in speak(CountingVoice(), reply()):
-            heard.append(frame.userdata[TEXT_KEY])
+            heard += [frame.userdata[TEXT_KEY]]
     assert heard == ["One moment."]
 
 

@@ -16,6 +16,11 @@ over is for the turn detector to say, which listens to the last seconds when voi
 VAD_PREFIX_S = 0.4
 """Sound kept from before voice activity: the first consonant is quieter than the threshold."""
 
+END_OF_TURN_THRESHOLD = 0.25
+"""Below this probability the turn is held open for the longest delay. LiveKit's own 0.36 holds every third finished
+question of our trials (synthetic voices and LJSpeech) open, this one in ten (docs/speech.md). LiveKit warns once
+that it is not its default."""
+
 
 def make_vad(settings: SpeechSettings) -> inference.VAD:
     """Voice activity detection (silero; 0.7 ms of one core for each second of sound)."""
@@ -27,7 +32,7 @@ def turn_handling(settings: SpeechSettings) -> TurnHandlingOptions:
     """`turn_handling=` of an AgentSession. Everything that could call LiveKit's cloud is chosen away."""
     return TurnHandlingOptions(
         # "v1-mini" is the embedded model; the default may be a cloud one.
-        turn_detection=inference.TurnDetector(version="v1-mini"),
+        turn_detection=inference.TurnDetector(version="v1-mini", unlikely_threshold=END_OF_TURN_THRESHOLD),
         endpointing={
             "mode": "fixed",
             "min_delay": settings.end_of_turn_min_s,
