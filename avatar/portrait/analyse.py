@@ -18,7 +18,7 @@ from avatar.errors import PortraitError
 from avatar.portrait.detect import detect
 from avatar.portrait.frame import frame_to_source, sample, to_frame
 from avatar.portrait.image import PortraitImage
-from avatar.portrait.landmarks import FACE_OVAL, MIN_PRESENCE, FaceLandmarks, face_landmarks
+from avatar.portrait.landmarks import FACE_OVAL, FaceLandmarks, face_landmarks
 from avatar.portrait.matte import person_matte
 from avatar.portrait.models import Models, load_models
 from config.settings import AvatarSettings
@@ -34,11 +34,11 @@ MAX_PITCH: Final = 30.0
 MAX_ROLL: Final = 50.0
 GOOD_YAW: Final = 15.0
 GOOD_PITCH: Final = 15.0
+SURE_PRESENCE: Final = 0.95
+"""The face model says 0.999 and more of real faces (blurred, dark, noisy or cut), 0.5 to 0.85 of folds in cloth."""
 MAX_JITTER: Final = 0.02
 """Landmarks of a real face move by up to 1 % of its height between crops, even when blurred, dark or noisy; of things
 that merely look like one by 3 % and more."""
-_SURE: Final = (0.4, 0.7)
-"""Scores at which a face may not move at all, and may move that much."""
 RIVAL_SHARE: Final = 0.5
 """A second face at least this tall, compared with the first, makes the choice ambiguous."""
 MAX_OUTSIDE: Final = 0.02
@@ -191,16 +191,9 @@ def find_faces(models: Models, image: PortraitImage, timings: dict[str, float] |
             landmarks = face_landmarks(models.landmarks, models.iris, image.rgb_HW3, detection)
             low, high = landmarks.points_N3[:, :2].min(0), landmarks.points_N3[:, :2].max(0)
             face = Face(np.concatenate([low, high]), landmarks, detection.score * landmarks.presence)
-            if landmarks.presence >= MIN_PRESENCE and _steady(face):
+            if landmarks.presence >= SURE_PRESENCE and landmarks.jitter <= MAX_JITTER * landmarks.height:
                 faces.append(face)
     return sorted(faces, key=lambda face: -face.height)
-
-
-def _steady(face: Face) -> bool:
-    """Landmarks hold still between crops; the less sure the detector is, the stiller they must hold."""
-    low, high = _SURE
-    allowed = MAX_JITTER * np.clip((face.score - low) / (high - low), 0.0, 1.0)
-    return face.landmarks.jitter <= allowed * face.height
 
 
 def choose(faces: list[Face], image: PortraitImage, face_index: int | None) -> tuple[int, list[str]]:
