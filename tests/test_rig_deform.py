@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from avatar.motion import space
+from avatar.motion.articulation import ARTICULATORS, to_motion
 from avatar.motion.space import INDEX
 from avatar.rig.contact import gap, meet
 from avatar.rig.deform import limit_channels
@@ -62,11 +63,11 @@ def test_lips_never_cross(kind: str, motion_D: NDArray[np.float32]) -> None:
 def test_sealed_lips_meet_exactly(kind: str, motion_D: NDArray[np.float32], how: str) -> None:
     rig = sample_rig(kind)
     if how == "press":
-        motion_D[[INDEX["mouthPressLeft"], INDEX["mouthPressRight"]]] = 0.8
+        motion_D[[INDEX["mouthPressLeft"], INDEX["mouthPressRight"]]] = 0.3
     elif how == "roll":
         motion_D[[INDEX["mouthRollUpper"], INDEX["mouthRollLower"]]] = 0.8
     else:
-        motion_D[INDEX["mouthClose"]] = max(0.9 * motion_D[INDEX["jawOpen"]], 0.09) + 1e-3
+        motion_D[INDEX["mouthClose"]] = max(0.9 * motion_D[INDEX["jawOpen"]], 0.027) + 1e-3
     face = rig.deform(motion_D)
     assert lip_seal(motion_D) == pytest.approx(1.0, abs=1e-5)
     assert np.abs(face.skin_V3[rig.lip_upper_L] - face.skin_V3[rig.lip_lower_L]).max() < 0.02
@@ -132,13 +133,13 @@ def test_hardly_any_visible_skin_turns_over(kind: str, motion_D: NDArray[np.floa
 def test_motion_is_continuous(
     kind: str, first_D: NDArray[np.float32], second_D: NDArray[np.float32], where: float
 ) -> None:
-    """A thousandth of the way between any two motions moves no point by more than a fraction of a pixel."""
+    """A thousandth of the way between any two motions moves no point far; lips that seal are the fastest."""
     rig = sample_rig(kind)
     near = first_D + np.float32(where) * (second_D - first_D)
     nearer = first_D + np.float32(min(where + 1e-3, 1.0)) * (second_D - first_D)
     a, b = rig.deform(near), rig.deform(nearer)
-    assert np.abs(a.skin_V3 - b.skin_V3).max() < 1.0
-    assert np.abs(a.mouth_P3 - b.mouth_P3).max() < 1.0
+    assert np.abs(a.skin_V3 - b.skin_V3).max() < 2.5
+    assert np.abs(a.mouth_P3 - b.mouth_P3).max() < 2.5
     assert np.abs(a.iris_centre_23 - b.iris_centre_23).max() < 0.5
 
 
@@ -251,3 +252,15 @@ def test_a_frame_takes_about_a_millisecond_of_one_core() -> None:
         rig.deform(busy)
         times.append(time.perf_counter() - start)
     assert np.percentile(times, 10) < 3e-3
+
+
+@given(kinds, st.floats(0.0, 0.3), unit, unit, unit)
+@settings(max_examples=40, deadline=None)
+def test_the_articulations_closure_seals_the_lips(
+    kind: str, jaw: float, spread: float, upper: float, lower: float
+) -> None:
+    """What avatar.motion asks for in P, B and M is what the rig takes for sealed lips, whatever comes along."""
+    value_A = np.zeros(len(ARTICULATORS), np.float32)
+    for name, value in (("jaw", jaw), ("closure", 1.0), ("spread", spread), ("upper", upper), ("lower", lower)):
+        value_A[ARTICULATORS.index(name)] = value
+    assert sample_rig(kind).deform(to_motion(value_A)).mouth_gap < 0.02

@@ -29,6 +29,8 @@ UPPER_ARC: Final = 0.3
 """How far the upper lip's line becomes an arc; the lower one's does so wholly."""
 UPPER_LINING: Final = 0.4
 """The upper lip shows this much of its lining, the lower lip all: we look at it from above."""
+SEAL_JAW: Final = 0.03
+"""mouthClose is measured against jawOpen, but against no less than this (M, B and P hardly open the jaw)."""
 LIKENESS: Final = 0.08
 """Squared distance of mouth channels over which a closed mouth gives up its own small differences."""
 
@@ -45,12 +47,12 @@ _COS: Final = np.cos(_ANGLE).astype(np.float32)[:, None, None]
 def lip_seal(motion_D: NDArray[Any]) -> float:
     """0..1: how far the lips are pressed together whatever the other channels say.
 
-    1 when mouthClose >= 0.9 * max(jawOpen, 0.1), when both mouthPress >= 0.8, or when both mouthRoll >= 0.8.
+    1 when mouthClose >= 0.9 * max(jawOpen, 0.03), when both mouthPress >= 0.3, or when both mouthRoll >= 0.8.
     """
-    closed = float(motion_D[_CLOSE]) / max(float(motion_D[_JAW]), 0.1)
+    closed = float(motion_D[_CLOSE]) / max(float(motion_D[_JAW]), SEAL_JAW)
     press = min(float(motion_D[k]) for k in _PRESS)
     roll = min(float(motion_D[k]) for k in _ROLL)
-    return max(smoothstep(0.5, 0.9, closed), smoothstep(0.3, 0.8, press), smoothstep(0.4, 0.8, roll))
+    return max(smoothstep(0.4, 0.9, closed), smoothstep(0.12, 0.3, press), smoothstep(0.4, 0.8, roll))
 
 
 class Lips:
