@@ -7,7 +7,7 @@ import pytest
 
 from avatar.render.layers import Layers
 from avatar.render.underlay import flatten_sides
-from avatar.render.warp_mesh import build_warp_mesh, fan_across, lip_slides, to_frame
+from avatar.render.warp_mesh import build_warp_mesh, fan_across, lid_shifts, lip_slides, to_frame
 from tests.render_samples import identity, motion, rig
 from tests.rig_samples import source_motion
 
@@ -17,7 +17,12 @@ def test_at_the_portraits_expression_the_mesh_lies_on_the_portrait() -> None:
     mesh = build_warp_mesh(relief, Layers.unpack(identity().arrays), 1.0)
     face = relief.deform(source_motion(relief))
     points, _ = mesh.place(face, to_frame(face.skin_V3, 1.0))
-    assert np.abs(points[:, :2] - mesh.source_N2).max() < 0.1
+    away = np.abs(points[:, :2] - mesh.source_N2).max(1)
+    start = len(mesh.underlay.rest_U3)
+    corrected = np.abs(lid_shifts(relief, Layers.unpack(identity().arrays).lid_step_2E)).max(1) > 0
+    assert away[:start].max() < 0.1
+    assert away[start : start + len(relief.rest_V3)][~corrected].max() < 0.1
+    assert away.max() < 0.5 * relief.eyes.iris_radius_2.max()
 
 
 def test_scaling_keeps_pixel_centres() -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from avatar.render.images import LUMA, fill
+from avatar.render.images import LUMA, fill, sample
 from avatar.rig.types import FittedRig
 
 F32 = NDArray[np.float32]
@@ -36,12 +36,12 @@ SHADOW: Final = 0.24
 """How much the upper lid darkens what lies under it."""
 SHADOW_REACH: Final = 0.6
 """Iris radii over which that fades."""
-LASHES: Final = 0.42
+LASHES: Final = 0.3
 """The same for the line right under the lid, where lashes and the lid's own thickness are."""
-LASHES_REACH: Final = 0.11
+LASHES_REACH: Final = 0.14
 
-OUTSIDE_REACH: Final = 0.4
-"""Iris radii around the tracked lids in which stray white is looked for."""
+LID_ERROR: Final = 0.5
+"""Iris radii by which tracked lids may lie inside the white."""
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -189,22 +189,41 @@ def complete_iris(patch_SS3: F32, clear_SS: NDArray[Any], centre_2: NDArray[Any]
     return np.asarray(out + means[bins] * (1 - weight)[..., None], np.float32)
 
 
-def white_outside(rgb_HW3: U8, rig: FittedRig, tone_3: F32) -> F32:
-    """Eye white that lies beyond the tracked lids, 0..1 [H, W]: skin must not carry it along when the eye closes.
+def lid_steps(rgb_HW3: U8, rig: FittedRig, tone_3: F32) -> F32:
+    """How far eye white goes on beyond each vertex of the eye rings, outwards, px; [2, E].
 
-    tone_3: the lit white. White is told from skin by where a colour lies between the two.
+    Lids are tracked to a pixel or two. Skin that starts inside the white would carry white along when the eye closes,
+    so its texture starts this much further out. White is told from skin by its colour, not its brightness (it lies in
+    the lids' shade); tone_3: the lit white.
     """
-    found = np.zeros(rgb_HW3.shape[:2], np.float32)
+    soft = cv2.GaussianBlur(rgb_HW3, (0, 0), 0.0012 * rig.size).astype(np.float32)
+    chroma_HW = (soft[..., 0] - soft[..., 2]) / np.maximum(soft.sum(-1), 30.0)
+    white_chroma = float(tone_3[0] - tone_3[2]) / max(float(tone_3.sum()), 30.0)
+    seen_HW2 = np.stack([chroma_HW, soft @ LUMA], -1).astype(np.float32)
+    steps = np.zeros(rig.eye_ring_2E.shape, np.float32)
     for eye, ring_E in enumerate(rig.eye_ring_2E):
-        reach = max(2.0, OUTSIDE_REACH * float(rig.eyes.iris_radius_2[eye]))
-        inside = np.zeros(rgb_HW3.shape[:2], np.uint8)
-        cv2.fillPoly(inside, [np.rint(rig.rest_V3[ring_E, :2] * 16).astype(np.int32)], 1, shift=4)
-        away = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
-        skin = np.median(rgb_HW3[(away > 1.5 * reach) & (away < 3.5 * reach)], axis=0)
-        axis = tone_3 - skin
-        share = (rgb_HW3 - skin) @ axis / max(float(axis @ axis), 100.0)
-        off_axis = np.linalg.norm(rgb_HW3 - skin - share[..., None] * axis, axis=-1)
-        white = (share > 0.4) & (off_axis < 40.0) & (away > 0) & (away < reach)
-        found = np.maximum(found, white.astype(np.float32))
-    grown = cv2.dilate(found, np.ones((3, 3), np.uint8))
-    return np.asarray(cv2.GaussianBlur(grown, (0, 0), 0.6), np.float32)
+        ring = rig.rest_V3[ring_E, :2]
+        reach = LID_ERROR * float(rig.eyes.iris_radius_2[eye])
+        out_E2 = outward(ring)
+        skin_chroma = float(np.median(sample(seen_HW2, ring + 3.0 * reach * out_E2)[:, 0]))
+        if skin_chroma - white_chroma < 0.03:
+            continue
+        along = np.linspace(0.0, reach, 17)
+        at = ring[:, None] + along[None, :, None] * out_E2[:, None]
+        seen = sample(seen_HW2, at.reshape(-1, 2)).reshape(len(ring), len(along), 2)
+        white = (skin_chroma - seen[..., 0]) / (skin_chroma - white_chroma) > 0.5
+        white &= seen[..., 1] > 0.4 * float(tone_3 @ LUMA)
+        ends = np.where(white.all(1), 0, white.argmin(1))  # white all the way: that is not an eye's edge
+        steps[eye] = along[np.maximum(ends - 1, 0)]
+        wrapped = np.concatenate([steps[eye][-2:], steps[eye], steps[eye][:2]])
+        steps[eye] = np.max(np.stack([wrapped[i : i + len(ring)] for i in range(1, 4)]), 0)
+    return steps
+
+
+def outward(ring_E2: NDArray[Any]) -> F32:
+    """Unit normals of a closed ring that point away from its inside; [E, 2]."""
+    along = np.roll(ring_E2, -1, 0) - np.roll(ring_E2, 1, 0)
+    out = np.stack([along[:, 1], -along[:, 0]], -1)
+    out = out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-6)
+    away = float((out * (ring_E2 - ring_E2.mean(0))).sum())
+    return np.asarray(out if away > 0 else -out, np.float32)

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar.render.eye_layers import EyeLayers, take_eyes, white_outside
+from avatar.render.eye_layers import EyeLayers, lid_steps, take_eyes
 from avatar.render.images import LUMA, fill, sample, vertex_normals
 from avatar.rig.types import FittedRig
 
@@ -47,6 +47,8 @@ class Layers:
     """Catch-light, to be added."""
     eye_origin_22: F32
     """Frame px (x, y) of the first pixel of each eye picture."""
+    lid_step_2E: F32
+    """px outwards from each vertex of the eye rings to where the lid really begins."""
     lip_M3: F32
     """Lip colour near each vertex of the mouth ring."""
     lip_step_M: F32
@@ -74,15 +76,14 @@ def prepare_layers(rgb_HW3: U8, matte_HW: F32, rig: FittedRig) -> Layers:
     plate = background_plate(rgb_HW3, matte_HW)
     eyes: EyeLayers = take_eyes(rgb_HW3, rig)
     light = face_light(rgb_HW3, rig)
-    stray = white_outside(rgb_HW3, rig, eyes.tone_3)
-    clean = np.clip(np.rint(fill(rgb_HW3.astype(np.float32), 1.0 - stray)), 0, 255).astype(np.uint8)
     return Layers(
-        person_HW4=person_layer(clean, matte_HW, plate),
+        person_HW4=person_layer(rgb_HW3, matte_HW, plate),
         plate_HW3=plate,
         sclera_2SS3=eyes.sclera_2SS3,
         iris_2SS4=eyes.iris_2SS4,
         glint_2SS3=eyes.glint_2SS3,
         eye_origin_22=eyes.origin_22,
+        lid_step_2E=lid_steps(rgb_HW3, rig, eyes.tone_3),
         lip_M3=lip_colours(rgb_HW3, rig),
         lip_step_M=lip_steps(rgb_HW3, rig),
         white_3=white_tone(eyes.tone_3, rgb_HW3, rig),

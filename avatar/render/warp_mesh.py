@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.render.eye_layers import outward
 from avatar.render.layers import APART, Layers
 from avatar.render.underlay import Underlay, build_underlay, deform_underlay
 from avatar.rig.mesh import rings_from
@@ -28,6 +29,8 @@ I32 = NDArray[np.int32]
 
 CAP_BEHIND: Final = 0.05
 """Face widths that the caps lie behind the skin."""
+LID_FADE: Final = 1.3
+"""Iris radii outside the lids over which the texture's correction there fades."""
 SLID_AT: Final = 0.03
 """Face widths between the lips at which their texture has slid all the way."""
 
@@ -79,7 +82,9 @@ def build_warp_mesh(rig: FittedRig, layers: Layers, scale: float) -> WarpMesh:
         caps.append(start + fan_across(len(ring)))
         start += len(ring)
     cap_rows = np.concatenate(rings)
-    rest = np.concatenate([underlay.rest_U3[:, :2], rig.rest_V3[:, :2], rig.rest_V3[cap_rows, :2]])
+    shifts_V2 = lid_shifts(rig, layers.lid_step_2E)
+    skin_rest = rig.rest_V3[:, :2] + shifts_V2
+    rest = np.concatenate([underlay.rest_U3[:, :2], skin_rest, skin_rest[cap_rows]])
     face_triangles = np.concatenate([rig.triangles_T3 + skin_start, *caps]).astype(np.int32)
 
     rows, slides = lip_slides(rig, layers.lip_step_M)
@@ -122,6 +127,20 @@ def fan_across(count: int) -> I32:
     triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
     distinct = (triangles[:, 0] != triangles[:, 1]) & (triangles[:, 1] != triangles[:, 2])
     return np.asarray(triangles[distinct & (triangles[:, 0] != triangles[:, 2])], np.int32)
+
+
+def lid_shifts(rig: FittedRig, step_2E: F32) -> F32:
+    """How far outside its vertex the texture around the eyes is taken, px [V, 2]: `step_2E` at the lids, fading away."""
+    shifts = np.zeros((len(rig.rest_V3), 2), np.float32)
+    for ring_E, step_E, radius in zip(rig.eye_ring_2E, step_2E, rig.eyes.iris_radius_2, strict=True):
+        ring = rig.rest_V3[ring_E, :2]
+        way_E2 = outward(ring) * step_E[:, None]
+        away_VE = np.linalg.norm(rig.rest_V3[:, None, :2] - ring[None], axis=-1)
+        nearest = away_VE.argmin(1)
+        fade = np.clip(1.0 - away_VE.min(1) / (LID_FADE * float(radius)), 0.0, 1.0)
+        shifts += fade[:, None] * way_E2[nearest]
+        shifts[ring_E] = way_E2
+    return shifts
 
 
 def lip_slides(rig: FittedRig, step_M: F32) -> tuple[I32, F32]:
