@@ -37,9 +37,9 @@ JAW_LIP_DROP = 0.2
 """Share kept of the upper lip's drop in jawOpen: the kit's hides the upper teeth, a speaking face shows their edges."""
 FUNNEL_OPENING = 0.6
 """Share of the kit's lip opening kept in mouthFunnel: as it is, it bares all teeth in "oo" and "sh"."""
-PUCKER_NARROWS = 1.3
-"""Sideways part of mouthPucker against the kit's, which leaves "oo" too wide."""
-PUCKER_DROP_CM = 0.3
+PUCKER_SHARE = (1.2, 0.5)
+"""Sideways and vertical part of mouthPucker against the kit's, which is a kiss: too wide and too full for "oo"."""
+PUCKER_DROP_CM = 0.08
 """Added drop of both lips' middle in mouthPucker, so that "oo" covers the upper teeth."""
 ICT_FACE = 9409
 ICT_LOWER_TEETH = slice(19247, 21451)
@@ -251,7 +251,7 @@ def main() -> None:
     channels[jaw] = hold_upper_lip(channels[jaw], neutral, topology, JAW_LIP_DROP)
 
     pucker = ARKIT_NAMES.index("mouthPucker")
-    channels[pucker][:, 0] *= PUCKER_NARROWS
+    channels[pucker][:, :2] *= PUCKER_SHARE
     channels[pucker] = lower_lips(channels[pucker], neutral, topology, PUCKER_DROP_CM)
 
     # 4. fewer identity modes, most variance first, each scaled to one standard deviation

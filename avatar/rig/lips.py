@@ -21,7 +21,7 @@ REACH: Final = 10
 """Edges from the mouth ring that lip contact moves."""
 CORNER_POWER: Final = 0.75
 """Opening along the lips, at most: largest opening * (4 t (1 - t)) ** CORNER_POWER, t = 0..1 corner to corner."""
-ROUND_POWER: Final = 3.5
+ROUND_POWER: Final = 2.5
 """Added to it at full pucker (half at full funnel): rounded lips open in the middle only."""
 SMOOTH_OPEN: Final = 0.05
 """Opening, in face widths, from which the lips' lines are plain arcs."""
