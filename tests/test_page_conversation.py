@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Page
 
 from tests.browser import probe
-from tests.browser.chromium import browser, need_page, open_page
+from tests.browser.chromium import browser, need_page, open_page, until
 from tests.browser.mouth import mouth_gap
 from tests.browser.server import RunningVisavis
 from tests.speak import speak
@@ -43,10 +43,6 @@ async def wav_of(text: str, path: Path, before_s: float, after_s: float) -> Path
     return path
 
 
-async def until(page: Page, expression: str, within_s: float = 30) -> None:
-    await page.wait_for_function(expression, timeout=within_s * 1000)
-
-
 async def state_is(page: Page, state: str, within_s: float = 30) -> None:
     await until(page, f"document.getElementById('app').dataset.state === '{state}'", within_s)
 
@@ -59,7 +55,7 @@ def caption(speaker: str, pattern: str) -> str:
 async def greeted(page: Page) -> None:
     """Start, and let the greeting pass."""
     await page.click("#panel-action")
-    await until(page, caption("avatar", "welcome"))
+    await until(page, caption("avatar", "welcome"), 30)
     await state_is(page, "listening")
 
 
@@ -69,10 +65,10 @@ async def test_a_spoken_question_is_answered_by_a_face_that_moves(kiosk: Running
     async with browser(microphone_wav=question_wav) as running:
         page, errors = await open_page(running, link, probed=True)
         await greeted(page)
-        await until(page, caption("visitor", "sunday"))
+        await until(page, caption("visitor", "sunday"), 30)
         await probe.keep_pictures(page)
         await state_is(page, "speaking")
-        await until(page, caption("avatar", "Sundays? .*nine"))
+        await until(page, caption("avatar", "Sundays? .*nine"), 30)
         await state_is(page, "listening")
         await asyncio.sleep(2)
         recording = await probe.collect(page)
@@ -100,11 +96,11 @@ async def test_the_visitor_interrupts_by_voice(kiosk: RunningVisavis) -> None:
         await asyncio.sleep(1)
         await probe.speak_now(page, question)
         await state_is(page, "speaking")
-        await until(page, caption("avatar", "Sundays"))
+        await until(page, caption("avatar", "Sundays"), 30)
         await probe.watch(page)
         await asyncio.sleep(0.7)
         began_ms = await probe.speak_now(page, interruption)
-        await until(page, caption("avatar", "ground floor"))
+        await until(page, caption("avatar", "ground floor"), 30)
         await asyncio.sleep(1)
         recording = await probe.collect(page)
         cut = await page.locator("#captions .avatar:has(.cut)").inner_text()
@@ -131,7 +127,7 @@ async def test_typed_text_is_answered_and_stop_stops(kiosk: RunningVisavis) -> N
         await page.wait_for_selector("[data-notice=refused]")
         await page.fill("#message", QUESTION)
         await page.keyboard.press("Enter")
-        await until(page, caption("avatar", "Sundays"))
+        await until(page, caption("avatar", "Sundays"), 30)
         await probe.watch(page)
         await asyncio.sleep(1)
         stopped_ms = await page.evaluate("(document.getElementById('stop').click(), performance.now())")
@@ -141,7 +137,7 @@ async def test_typed_text_is_answered_and_stop_stops(kiosk: RunningVisavis) -> N
         # The next question is answered as if nothing had happened.
         await page.fill("#message", INTERRUPTION)
         await page.keyboard.press("Enter")
-        await until(page, caption("avatar", "ground floor"))
+        await until(page, caption("avatar", "ground floor"), 30)
     assert errors == []
     page_ms, context_s = recording.sights[:, 0], recording.sights[:, 1]
     known = context_s > 0

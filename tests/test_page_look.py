@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from playwright.async_api import Page
 
-from tests.browser.chromium import DESKTOP, PHONE, browser, need_page, open_page
+from tests.browser.chromium import DESKTOP, PHONE, browser, need_page, open_page, until
 from tests.browser.stage import RATE, Stage
 
 pytestmark = pytest.mark.browser
@@ -64,7 +64,7 @@ async def test_the_keyboard_is_enough() -> None:
                 break
         await page.keyboard.press("Enter")
         await stage.wait_for("start")
-        await page.wait_for_function("document.activeElement.id === 'mute'")
+        await until(page, "document.activeElement.id === 'mute'")
         await page.keyboard.press("Space")
         await stage.wait_for("mute")
         await stage.say({"type": "state", "state": "speaking"})
@@ -96,7 +96,7 @@ async def test_every_control_has_a_name_and_captions_are_announced() -> None:
         await page.wait_for_selector("#captions >> text=Wel")
         assert await page.inner_text("#announcer") == "", "growing words are not read out"
         await stage.say({"type": "caption", "segment": "1", "text": "Welcome.", "final": True})
-        await page.wait_for_function("document.getElementById('announcer').textContent === 'Welcome.'")
+        await until(page, "document.getElementById('announcer').textContent === 'Welcome.'")
     assert errors == []
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from agent.transports.livekit_server import find_binary, free_port
-from tests.browser.chromium import browser, need_page, open_page
+from tests.browser.chromium import browser, need_page, open_page, until
 from tests.browser.mouth import mouth_gap
 from tests.browser.server import RunningVisavis
 from tests.speak import speak
@@ -74,10 +74,10 @@ async def test_a_conversation_through_the_room(room: RunningVisavis, tmp_path: P
         assert await page.is_visible("#disclosure")
         await asyncio.sleep(3)
         await page.click("#panel-action")
-        await page.wait_for_function("document.getElementById('app').dataset.picture === 'live'", timeout=40_000)
+        await until(page, "document.getElementById('app').dataset.picture === 'live'", 40)
         await page.evaluate(LISTEN)
-        await page.wait_for_function(said("visitor", "sunday"), timeout=60_000)
-        await page.wait_for_function(said("avatar", "Sundays.*nine"), timeout=20_000)
+        await until(page, said("visitor", "sunday"), 60)
+        await until(page, said("avatar", "Sundays.*nine"), 20)
         await page.wait_for_selector("[data-state=listening]", timeout=30_000)
         await asyncio.sleep(2)
         looks = [(state, level, base64.b64decode(jpeg)) for state, level, jpeg in await page.evaluate("looks")]
@@ -87,7 +87,7 @@ async def test_a_conversation_through_the_room(room: RunningVisavis, tmp_path: P
         # Typed text is answered as well, and can be stopped.
         await page.fill("#message", "Is there a cafe?")
         await page.keyboard.press("Enter")
-        await page.wait_for_function(said("avatar", "ground floor"), timeout=20_000)
+        await until(page, said("avatar", "ground floor"), 20)
         await page.click("#stop")
         await page.wait_for_selector("[data-state=listening]", timeout=5_000)
         await page.click("#end")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -76,3 +77,13 @@ async def open_page(
     page.on("pageerror", lambda error: errors.append(str(error)))
     await page.goto(link)
     return page, errors
+
+
+async def until(page: Page, expression: str, within_s: float = 10) -> None:
+    """Wait until it is true in the page. Playwright's own wait needs eval, which the page's policy forbids."""
+    try:
+        async with asyncio.timeout(within_s):
+            while not await page.evaluate(expression):  # noqa: ASYNC110 - the page cannot set our event
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise AssertionError(f"not true within {within_s} s: {expression}") from None

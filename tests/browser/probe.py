@@ -183,8 +183,10 @@ async def pictures(page: Page) -> list[Look]:
     return [Look(now, heard, base64.b64decode(jpeg)) for now, heard, jpeg in raw]
 
 
-def place(snippet: np.ndarray, stream: np.ndarray) -> int | None:
-    """Where in the stream (int16, 24 kHz) this 24 kHz snippet begins; None when it is not of it."""
+def place(snippet: np.ndarray, stream: np.ndarray, near: int) -> int | None:
+    """Where in the stream (int16, 24 kHz) this snippet begins, within 2 s of `near`; None when it is not there."""
+    first = max(0, near - 2 * RATE)
+    stream = stream[first : near + 2 * RATE]
     if len(snippet) < 256 or np.sqrt(np.mean(snippet**2)) < 0.01:
         return None
     size = 1 << (len(stream) + len(snippet)).bit_length()
@@ -192,7 +194,7 @@ def place(snippet: np.ndarray, stream: np.ndarray) -> int | None:
     at = int(np.argmax(np.fft.irfft(spectrum, size)[: len(stream) - len(snippet)]))
     piece = stream[at : at + len(snippet)] / 32768.0
     match = float(np.dot(piece, snippet) / (np.linalg.norm(piece) * np.linalg.norm(snippet)))
-    return at if match > 0.95 else None
+    return first + at if match > 0.95 else None
 
 
 def offsets_ms(recording: Recording, stream: np.ndarray, *, every: int = 6) -> np.ndarray:
@@ -201,7 +203,7 @@ def offsets_ms(recording: Recording, stream: np.ndarray, *, every: int = 6) -> n
     found = []
     for now, heard, number in recording.sights[::every]:
         snippet = recording.at(heard, 1024)
-        start = place(snippet, stream)
-        if start is not None and number >= 0:
+        start = place(snippet, stream, int(number) * FRAME) if number >= 0 else None
+        if start is not None:
             found.append((now, (number * FRAME + FRAME / 2 - (start + len(snippet))) * 1000 / RATE))
     return np.array(found)
