@@ -130,7 +130,7 @@ def fan_across(count: int) -> I32:
 
 
 def lid_shifts(rig: FittedRig, step_2E: F32) -> F32:
-    """How far outside its vertex the texture around the eyes is taken, px [V, 2]: `step_2E` at the lids, fading away."""
+    """How far outside its vertex the texture around the eyes is taken: `step_2E` at the lids, then fading; px [V, 2]."""
     shifts = np.zeros((len(rig.rest_V3), 2), np.float32)
     for ring_E, step_E, radius in zip(rig.eye_ring_2E, step_2E, rig.eyes.iris_radius_2, strict=True):
         ring = rig.rest_V3[ring_E, :2]
