@@ -34,6 +34,9 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any setting, e.g. --set kiosk.port=0")
 ]
 Portrait = Annotated[str | None, typer.Option("--portrait", help="'default', an image, or a prepared identity")]
+Face = Annotated[
+    int | None, typer.Option("--face", help="which face of the portrait, when there are several; 0 is the largest")
+]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="write the report here ('-' for standard output)")]
 
 
@@ -65,12 +68,15 @@ def write_report(report: Any, path: Path | None) -> None:
 def run(
     profile: Profile = None,
     portrait: Portrait = None,
+    face: Face = None,
     port: Annotated[int | None, typer.Option(help="port of the page; 0 picks a free one")] = None,
     debug: Annotated[bool | None, typer.Option("--debug/--no-debug", help="show the latency panel")] = None,
     set_: Set = None,
 ) -> None:
     """Start the kiosk: one page on this machine, no server, no account. Prints one link."""
-    loaded = settings_from(profile, set_, avatar__portrait=portrait, kiosk__port=port, session__debug=debug)
+    loaded = settings_from(
+        profile, set_, avatar__portrait=portrait, avatar__face_index=face, kiosk__port=port, session__debug=debug
+    )
     from agent.transports.kiosk import run_kiosk
 
     run_kiosk(loaded.settings)
@@ -80,11 +86,12 @@ def run(
 def room(
     profile: Profile = None,
     portrait: Portrait = None,
+    face: Face = None,
     url: Annotated[str | None, typer.Option(help="LiveKit server; started on loopback when none answers there")] = None,
     set_: Set = None,
 ) -> None:
     """The same conversation through a LiveKit room. Prints one link."""
-    loaded = settings_from(profile, set_, avatar__portrait=portrait, room__url=url)
+    loaded = settings_from(profile, set_, avatar__portrait=portrait, avatar__face_index=face, room__url=url)
     from agent.transports.room import run_room
 
     run_room(loaded.settings)
@@ -94,6 +101,7 @@ def room(
 def render(
     out_path: Annotated[Path, typer.Option("--out", help="the MP4 to write")],
     portrait: Portrait = None,
+    face: Face = None,
     audio: Annotated[Path | None, typer.Option(help="speech to lip-sync: any audio or video file")] = None,
     text: Annotated[str | None, typer.Option(help="text to speak; captions are written beside the MP4 as .vtt")] = None,
     seed: Annotated[int | None, typer.Option(help="seed of blinks, gaze and head motion")] = None,
@@ -105,7 +113,9 @@ def render(
     """Write a talking clip: one portrait plus audio or text gives an MP4 (H.264, AAC)."""
     if (audio is None) == (text is None):
         raise typer.BadParameter("give either --audio or --text", param_hint="--audio/--text")
-    loaded = settings_from(profile, set_, avatar__portrait=portrait, avatar__seed=seed, avatar__size=size)
+    loaded = settings_from(
+        profile, set_, avatar__portrait=portrait, avatar__face_index=face, avatar__seed=seed, avatar__size=size
+    )
     from agent.render import render_clip
 
     report = render_clip(loaded.settings, audio=audio, text=text, out_path=out_path, console=err)
@@ -120,12 +130,13 @@ def converse(
     wav: Annotated[list[Path], typer.Option("--wav", help="what the visitor says, in real time; may be repeated")],
     out_path: Annotated[Path, typer.Option("--out", help="the MP4 of what the visitor would see and hear")],
     portrait: Portrait = None,
+    face: Face = None,
     json_path: JsonFile = None,
     profile: Profile = None,
     set_: Set = None,
 ) -> None:
     """Hold a real conversation without a browser: the WAV is the microphone, the reply is recorded."""
-    loaded = settings_from(profile, set_, avatar__portrait=portrait)
+    loaded = settings_from(profile, set_, avatar__portrait=portrait, avatar__face_index=face)
     import asyncio
 
     from agent.converse import converse as hold
@@ -179,7 +190,7 @@ def bench(
 def portrait_check(
     image: Annotated[Path, typer.Argument(help="the portrait")],
     preview: Annotated[Path | None, typer.Option(help="write an annotated picture here (PNG)")] = None,
-    face: Annotated[int | None, typer.Option(help="which face, when there are several")] = None,
+    face: Face = None,
     json_path: JsonFile = None,
 ) -> None:
     """Say whether a portrait will animate well, and what a better photo would be."""

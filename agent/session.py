@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ from agent.runner import AvatarRunner
 from agent.speech.errors import SpeechError
 from agent.speech.tts import TEXT_KEY, VisavisTTS, speak
 from agent.speech.voice import Voice
-from avatar.clock import FRAME_SAMPLES, STREAM_RATE
+from avatar.clock import STREAM_RATE
 from avatar.motion.idle import State
 from config import Settings
 from dialogue.protocol import Dialogue, DialogueError
@@ -72,7 +73,7 @@ class Listener(Protocol):
         """What the avatar is doing now."""
 
     def transcript(self, segment: str, text: str, final: bool) -> None:
-        """What the visitor says: the whole text of the turn so far."""
+        """What the visitor says (not types): the whole text of the turn so far."""
 
     def caption(self, segment: str, text: str, final: bool, start_sample: int | None) -> None:
         """What the avatar says: the whole text of the reply so far. `start_sample` comes with its first words."""
@@ -113,6 +114,7 @@ class Conversation:
         self._output = AvatarOutput(runner)
         self._ended = False
         self._typing = asyncio.Lock()
+        self._typed: deque[str] = deque(maxlen=20)
         self._limit: asyncio.TimerHandle | None = None
         self._turns = 0
         self._heard_so_far = ""
@@ -178,6 +180,7 @@ class Conversation:
             if self._ended:
                 return
             self.latency.typed()
+            self._typed.append(text)
             await self._session.interrupt(force=True)
             self._session.generate_reply(user_input=text)
 
@@ -246,7 +249,11 @@ class Conversation:
     def _on_item(self, event: ConversationItemAddedEvent) -> None:
         if isinstance(event.item, llm.ChatMessage) and event.item.role == "user":
             self.latency.mark("turn_end")
-            self._listener.transcript(f"v{self._turns}", event.item.text_content or "", True)
+            text = event.item.text_content or ""
+            if text in self._typed:
+                self._typed.remove(text)  # whoever typed it has seen it
+            else:
+                self._listener.transcript(f"v{self._turns}", text, True)
             self._turns += 1
             self._heard_so_far = ""
 
@@ -271,13 +278,10 @@ class _Speaker(Agent):
         self, text: AsyncIterable[str], model_settings: ModelSettings
     ) -> AsyncGenerator[rtc.AudioFrame, None]:
         words = _Words(text)
-        silent = True
         try:
             async with aclosing(speak(self._voice, words)) as frames:
                 async for frame in frames:
-                    if silent:
-                        self._latency.mark("first_audio")
-                        silent = False
+                    self._latency.mark("first_audio")
                     # LiveKit takes all that a node gives, so the pace is kept here.
                     await self._runner.room()
                     yield frame
@@ -286,11 +290,8 @@ class _Speaker(Agent):
             self._listener.problem("voice", error.message, error.hint)
             async for _ in words:
                 pass
+            # A second of silence carries the words to the captions.
             yield _silence(words.text, STREAM_RATE)
-        else:
-            if silent:
-                # Without any frame LiveKit would think for ever.
-                yield _silence(words.text, FRAME_SAMPLES)
 
 
 class _Words:

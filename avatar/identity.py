@@ -85,6 +85,8 @@ def load_identity(
                 "Give 'default', an image file, or an identity saved as .safetensors.",
             )
         content, name = path.read_bytes(), path.name
+        if face_index is None and settings is not None:
+            face_index = settings.face_index
     cached = cache_folder(settings) / "identities" / f"{_key(content, face_index, size)}.safetensors"
     if cached.is_file():
         try:

@@ -20,6 +20,9 @@ class Section(BaseModel):
 
 class AvatarSettings(Section):
     portrait: str = Field("default", description="'default', a prepared identity's name or file, or an image file")
+    face_index: int | None = Field(
+        None, ge=0, description="which face of the picture, 0 the largest; None refuses to guess"
+    )
     size: Literal[256, 512, 768] = Field(512, description="width and height of the video in pixels")
     seed: int = Field(0, ge=0, description="seed of blinks, gaze and head motion")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where torch runs")
