@@ -222,6 +222,17 @@ async def test_nobody_listens_and_time_goes_on() -> None:
         assert s.sink.frames[-1].index == s.runner.stats.frames - 1
 
 
+async def test_a_new_listener_gets_no_picture_of_before() -> None:
+    async with stage(draw_delay=lambda: 0.03) as s:
+        await s.clock.advance(0.21)  # a picture is being drawn
+        before, after = s.sink, ListSink()
+        s.runner.sink = after
+        await s.clock.advance(0.02)
+        assert not after.pictures and max(f.index for f, _ in before.pictures) < before.frames[-1].index
+        await s.clock.advance(0.2)
+        assert min(f.index for f, _ in after.pictures) > before.frames[-1].index
+
+
 async def test_closing_reports_what_is_not_over() -> None:
     async with stage() as s:
         s.runner.push(tone(5.0), OPEN)

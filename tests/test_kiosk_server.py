@@ -165,6 +165,22 @@ async def test_a_reload_comes_back_to_the_same_conversation() -> None:
             assert stranger.messages[0]["code"] == "link_used"
 
 
+async def test_a_dropped_network_comes_back_while_the_old_connection_still_seems_open() -> None:
+    async with running() as server:
+        link = server.link
+        async with Page(link) as lost:
+            await lost.until(lambda: lost.sound)
+            lost.socket.transport.pause_reading()  # answers no ping any more
+            started = time.monotonic()
+            async with Page(link, session=lost.messages[0]["session"]) as again:
+                await again.until(lambda: again.sound)
+                assert again.messages[0]["type"] == "hello" and time.monotonic() - started < 6
+                lost.socket.transport.resume_reading()
+                await lost.until(lambda: lost.closed)
+                count = len(again.sound)
+                await again.until(lambda: len(again.sound) > count + 5)
+
+
 async def test_a_client_that_vanishes_in_mid_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(visit_module, "RESUME_S", 0.5)
     links: list[str] = []
