@@ -51,6 +51,10 @@ async def test_everything_fits(viewport: dict[str, int], allow_microphone: bool)
         # The newest words are in view.
         at_end = "e => e.scrollHeight - e.scrollTop - e.clientHeight"
         assert await page.locator("#log").evaluate(at_end) < 3
+        # They stay there when a phone's keyboard takes a third of the height.
+        await page.set_viewport_size(viewport | {"height": viewport["height"] * 2 // 3})
+        await asyncio.sleep(0.4)
+        assert await page.locator("#log").evaluate(at_end) < 3
     assert errors == []
 
 

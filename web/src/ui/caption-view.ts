@@ -10,11 +10,26 @@ export class CaptionView {
   readonly #items = new Map<string, HTMLLIElement>();
   readonly #announced = new Set<string>();
   #drawn = "";
+  #following = true;
+  #height = 0;
 
   constructor(
     private readonly elements: PageElements,
     private readonly store: CaptionStore,
-  ) {}
+  ) {
+    const { log } = elements;
+    log.addEventListener("scroll", () => {
+      // A change of height also scrolls: only the visitor's own scrolling says whether to follow.
+      if (log.clientHeight === this.#height) {
+        this.#following = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_END_PX;
+      }
+    });
+    // A turned phone or its keyboard changes the height: the newest words stay in view.
+    new ResizeObserver(() => {
+      this.#height = log.clientHeight;
+      this.#follow();
+    }).observe(log);
+  }
 
   /** Brings the page in line with the store; cheap when nothing has changed. */
   draw(heardSample: number | null): void {
@@ -24,8 +39,7 @@ export class CaptionView {
       return;
     }
     this.#drawn = fingerprint;
-    const { log, empty, captions: list } = this.elements;
-    const following = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_END_PX;
+    const { empty, captions: list } = this.elements;
     empty.hidden = captions.length > 0;
     if (captions.length === 0) {
       this.elements.announcer.replaceChildren();
@@ -41,7 +55,12 @@ export class CaptionView {
     for (const [index, caption] of captions.entries()) {
       this.#drawCaption(caption, list, index);
     }
-    if (following) {
+    this.#follow();
+  }
+
+  #follow(): void {
+    const { log } = this.elements;
+    if (this.#following) {
       log.scrollTop = log.scrollHeight;
     }
   }
