@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -26,7 +27,11 @@ GOLDENS = Path(__file__).parent / "goldens" / "render"
 def test_any_motion_in_range_gives_a_whole_picture(motion_D: NDArray[np.float32]) -> None:
     draw = decoder(256)
     picture = draw.render(motion_D)
-    assert (draw._depth_HW != raster.FAR).all(), "holes"
+    oval = draw.rig.deform(motion_D).skin_V3[draw.rig.oval_ring, :2] * 0.5 - 0.25
+    inside = np.zeros((256, 256), np.uint8)
+    cv2.fillPoly(inside, [np.rint(oval).astype(np.int32)], 1)
+    inside = cv2.erode(inside, np.ones((3, 3), np.uint8), borderValue=1)
+    assert (draw._depth_HW[inside > 0] != raster.FAR).all(), "holes in the face"
     assert np.isfinite(draw._map_2HW).all()
     assert (picture.max(-1) < 3).sum() <= (identity().arrays["rgb_HW3"].max(-1) < 3).sum() + 4, "black pixels"
     portrait = cv2.resize(identity().arrays["rgb_HW3"], (256, 256), interpolation=cv2.INTER_AREA)
@@ -34,6 +39,17 @@ def test_any_motion_in_range_gives_a_whole_picture(motion_D: NDArray[np.float32]
     distance = cv2.distanceTransform(far.astype(np.uint8), cv2.DIST_L2, 5)
     away = distance > 95  # farther from the person than any motion reaches
     assert np.abs(picture.astype(int) - portrait)[away].max(initial=0) <= 3
+
+
+@settings(max_examples=15, deadline=None)
+@given(motions())
+def test_leaving_out_what_shows_nothing_changes_nothing(motion_D: NDArray[np.float32]) -> None:
+    draw, whole = decoder(256), Decoder(identity(), size=256)
+    mesh = whole._mesh
+    triangles = np.concatenate([mesh.underlay.triangles_T3, mesh.face_triangles_T3])
+    assert len(triangles) > len(mesh.triangles_T3)
+    whole._mesh = replace(mesh, triangles_T3=triangles, drawn_rows=np.unique(triangles))
+    assert np.array_equal(draw.render(motion_D), whole.render(motion_D))
 
 
 @settings(max_examples=15, deadline=None)

@@ -119,16 +119,20 @@ def test_coverage_keeps_its_place_in_a_patch() -> None:
     assert cover[0].max() == 0.0
 
 
-def test_over_mixes_by_opacity() -> None:
-    layer = np.zeros((1, 3, 4), np.uint8)
-    layer[0, :, 0] = 200
-    layer[0, :, 3] = (0, 255, 128)
-    plate = np.full((1, 3, 3), 100, np.uint8)
-    out = np.empty((1, 3, 3), np.uint8)
-    raster.over(layer, plate, out)
-    assert out[0, 0].tolist() == [100, 100, 100]
-    assert out[0, 1].tolist() == [200, 0, 0]
-    assert out[0, 2, 0] == pytest.approx(150, abs=1)
+def test_over_mixes_by_opacity_where_something_was_drawn() -> None:
+    layer = np.zeros((2, 5, 4), np.uint8)
+    layer[..., 0] = 200
+    layer[0, :, 3] = (255, 0, 255, 128, 255)
+    depth = np.zeros((2, 5), np.float32)
+    depth[0, 4] = raster.FAR
+    out = np.full((2, 5, 3), 100, np.uint8)
+    raster.over(layer, depth, np.array([1, 0, 5, 1], np.int32), out)
+    assert out[0, 0].tolist() == [100, 100, 100]  # outside of the box
+    assert out[0, 1].tolist() == [100, 100, 100]
+    assert out[0, 2].tolist() == [200, 0, 0]
+    assert out[0, 3, 0] == pytest.approx(150, abs=1)
+    assert out[0, 4].tolist() == [100, 100, 100]  # nothing drawn
+    assert (out[1] == 100).all()
 
 
 def test_smooth_edges_touches_only_pixels_whose_samples_come_from_apart() -> None:

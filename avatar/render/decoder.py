@@ -66,6 +66,7 @@ class Decoder:
         self._paint = build_mouth_paint(self.rig, layers)
         self._depth_HW = np.empty((size, size), np.float32)
         self._map_2HW = np.zeros((2, size, size), np.float32)
+        self._warped_HW4 = np.zeros((size, size, 4), np.uint8)
 
     def warm_up(self) -> None:
         """Compile or load every kernel (seconds the first time after installing, then milliseconds)."""
@@ -98,7 +99,7 @@ class Decoder:
         raster.clear(self._depth_HW)
         raster.raster_map(points, source, self._mesh.triangles_T3, self._depth_HW, self._map_2HW)
         laps.end("raster")
-        self._warp(skin, out)
+        self._warp(skin, points, out)
         laps.end("warp")
         self._smooth_edges(skin, points, source, out)
         laps.end("edges")
@@ -112,17 +113,23 @@ class Decoder:
         self.timings = laps.done()
         return out
 
-    def _warp(self, skin_V3: F32, out_HW3: U8) -> None:
+    def _warp(self, skin_V3: F32, points_N3: F32, out_HW3: U8) -> None:
         """The person from the map, over the plate; folds of the face softened."""
-        warped = cv2.remap(
-            self._person_HW4, self._map_2HW[0], self._map_2HW[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
-        warped_HW4 = np.asarray(warped, np.uint8)
-        raster.over(warped_HW4, self._plate_HW3, out_HW3)
+        np.copyto(out_HW3, self._plate_HW3)
+        x0, y0, x1, y1 = box = raster.pixel_box(points_N3[self._mesh.drawn_rows, :2], 1.0, self.size)
+        if x1 > x0 and y1 > y0:
+            cv2.remap(
+                self._person_HW4,
+                self._map_2HW[0, y0:y1, x0:x1],
+                self._map_2HW[1, y0:y1, x0:x1],
+                cv2.INTER_LINEAR,
+                dst=self._warped_HW4[y0:y1, x0:x1],
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+            raster.over(self._warped_HW4, self._depth_HW, np.array(box, np.int32), out_HW3)
         reach = FOLD_REACH * self.rig.face_width * self._scale
-        corners = np.concatenate([skin_V3[:, :2].min(0) - reach, skin_V3[:, :2].max(0) + reach])
-        box = np.clip(np.rint(corners), 0, self.size).astype(np.int32)
-        raster.soften_folds(self._map_2HW, warped_HW4, box, out_HW3)
+        face_box = np.array(raster.pixel_box(skin_V3[:, :2], reach, self.size), np.int32)
+        raster.soften_folds(self._map_2HW, self._depth_HW, self._warped_HW4, face_box, out_HW3)
 
     def _smooth_edges(self, skin_V3: F32, points_N3: F32, source_N2: F32, out_HW3: U8) -> None:
         """Anti-alias around lips and lids (raster.smooth_edges) from a map of twice the resolution."""

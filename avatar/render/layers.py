@@ -192,5 +192,5 @@ def white_tone(eye_white_3: F32, rgb_HW3: U8, rig: FittedRig) -> F32:
     skin = float(np.quantile(sample(soft, rig.rest_V3[:, :2]) @ LUMA, 0.75))
     luma = float(eye_white_3 @ LUMA)
     target = np.clip(luma * 1.18, 0.75 * skin, max(1.25 * skin, 150.0))
-    tint = 0.45 + 0.55 * eye_white_3 / max(luma, 1.0)  # veins and varnish redden the eyes more than the light does
+    tint = 0.6 + 0.4 * eye_white_3 / max(luma, 1.0)  # veins and varnish tint the eyes more than the light does
     return np.asarray(np.clip(tint * target, 20, 250), np.float32)

@@ -162,14 +162,21 @@ def raster_map(points_N3: F32, source_N2: F32, triangles_T3: I32, depth_HW: F32,
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def over(layer_HW4: U8, plate_HW3: U8, out_HW3: U8) -> None:
-    """Lay an RGBA picture over a plate; all three of the same height and width."""
-    for y in range(out_HW3.shape[0]):
-        for x in range(out_HW3.shape[1]):
+def over(layer_HW4: U8, depth_HW: F32, box_4: I32, out_HW3: U8) -> None:
+    """Lay an RGBA picture over the frame wherever something was drawn inside the box x0, y0, x1, y1."""
+    for y in range(box_4[1], box_4[3]):
+        for x in range(box_4[0], box_4[2]):
             alpha = np.int32(layer_HW4[y, x, 3])
+            if alpha == 0 or depth_HW[y, x] == FAR:
+                continue
+            if alpha == 255:
+                out_HW3[y, x, 0] = layer_HW4[y, x, 0]
+                out_HW3[y, x, 1] = layer_HW4[y, x, 1]
+                out_HW3[y, x, 2] = layer_HW4[y, x, 2]
+                continue
             alpha += alpha >> 7
             for c in range(3):
-                below = np.int32(plate_HW3[y, x, c])
+                below = np.int32(out_HW3[y, x, c])
                 out_HW3[y, x, c] = np.uint8(below + (((np.int32(layer_HW4[y, x, c]) - below) * alpha + 128) >> 8))
 
 
@@ -224,7 +231,7 @@ FOLD_PX = 3.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def soften_folds(map_2HW: F32, layer_HW4: U8, box_4: I32, out_HW3: U8) -> None:
+def soften_folds(map_2HW: F32, depth_HW: F32, layer_HW4: U8, box_4: I32, out_HW3: U8) -> None:
     """Blur the staircase where a nearer part of the face hides a farther one (cheek over hair, nose over cheek).
 
     layer_HW4: the warped person; box_4: x0, y0, x1, y1 to look at. Only pixels on both sides of a tear are changed,
@@ -239,7 +246,7 @@ def soften_folds(map_2HW: F32, layer_HW4: U8, box_4: I32, out_HW3: U8) -> None:
                 or abs(map_2HW[1, y + 1, x] - v) > FOLD_PX
                 or abs(v - map_2HW[1, y - 1, x]) > FOLD_PX
             )
-            if not torn or layer_HW4[y, x, 3] < 255:
+            if not torn or layer_HW4[y, x, 3] < 255 or not drawn_around(depth_HW, y, x):
                 continue
             for c in range(3):
                 centre = 4 * np.int32(layer_HW4[y, x, c])
@@ -256,6 +263,16 @@ def soften_folds(map_2HW: F32, layer_HW4: U8, box_4: I32, out_HW3: U8) -> None:
                     + layer_HW4[y + 1, x + 1, c]
                 )
                 out_HW3[y, x, c] = np.uint8((centre + 2 * cross + corners + 8) >> 4)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def drawn_around(depth_HW: F32, y: int, x: int) -> bool:
+    """Whether a pixel and its eight neighbours have all been drawn on."""
+    for j in range(y - 1, y + 2):
+        for i in range(x - 1, x + 2):
+            if depth_HW[j, i] == FAR:
+                return False
+    return True
 
 
 EDGE_PX = 1.3

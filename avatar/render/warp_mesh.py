@@ -44,6 +44,9 @@ class WarpMesh:
     scale: float
     """Frame px per portrait px."""
     triangles_T3: I32
+    """Without those of the underlay that show nothing of the person."""
+    drawn_rows: I32
+    """Vertices of `triangles_T3`."""
     face_triangles_T3: I32
     """Without the underlay's."""
     source_N2: F32
@@ -91,11 +94,14 @@ def build_warp_mesh(rig: FittedRig, layers: Layers, scale: float) -> WarpMesh:
     lip_rows = np.concatenate([skin_start + rows, cap_start + np.arange(len(rig.mouth_ring_M))])
     slides = np.concatenate([slides, layers.lip_step_M]) * np.float32(scale)
     rest_gap = rig.rest_V3[rig.lip_lower_L, :2] - rig.rest_V3[rig.lip_upper_L, :2]
+    shown = underlay.triangles_T3[shows_person(rest, underlay.triangles_T3, layers.person_HW4[..., 3])]
+    triangles = np.concatenate([shown, face_triangles])
     return WarpMesh(
         rig=rig,
         underlay=underlay,
         scale=scale,
-        triangles_T3=np.concatenate([underlay.triangles_T3, face_triangles]),
+        triangles_T3=triangles,
+        drawn_rows=np.unique(triangles),
         face_triangles_T3=face_triangles,
         source_N2=np.ascontiguousarray(to_frame(np.c_[rest, np.zeros(len(rest))], scale)[:, :2]),
         cap_rows=cap_rows,
@@ -103,6 +109,18 @@ def build_warp_mesh(rig: FittedRig, layers: Layers, scale: float) -> WarpMesh:
         lip_slides_2=(slides[:, None] * face_down(rig)).astype(np.float32),
         lips_apart=bool(np.linalg.norm(rest_gap, axis=1).max() > APART * rig.face_width),
     )
+
+
+def shows_person(rest_N2: NDArray[Any], triangles_T3: I32, alpha_HW: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether any of the person lies in a triangle's box in the portrait; beyond its border the last row counts."""
+    size = alpha_HW.shape[0]
+    there = cv2.dilate((alpha_HW > 0).astype(np.uint8), np.ones((5, 5), np.uint8))
+    sums = cv2.integral(there)
+    corners = np.clip(rest_N2[triangles_T3], 0, size - 1)
+    x0, y0 = np.floor(corners.min(1)).astype(int).T
+    x1, y1 = np.ceil(corners.max(1)).astype(int).T + 1
+    count = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
+    return np.asarray(count > 0)
 
 
 def to_frame(points_N3: NDArray[Any], scale: float) -> F32:
@@ -130,7 +148,7 @@ def fan_across(count: int) -> I32:
 
 
 def lid_shifts(rig: FittedRig, step_2E: F32) -> F32:
-    """How far outside its vertex the texture around the eyes is taken: `step_2E` at the lids, then fading; px [V, 2]."""
+    """How far outside its vertex the texture around the eyes is taken, px [V, 2]: `step_2E` at the lids, then less."""
     shifts = np.zeros((len(rig.rest_V3), 2), np.float32)
     for ring_E, step_E, radius in zip(rig.eye_ring_2E, step_2E, rig.eyes.iris_radius_2, strict=True):
         ring = rig.rest_V3[ring_E, :2]
