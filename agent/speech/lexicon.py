@@ -42,11 +42,17 @@ _SYMBOLS = {
 
 @dataclass(frozen=True, slots=True)
 class LanguageFiles:
-    """What a decoder needs. domain_words: the words of the place's sentences and of everyday phrases."""
+    """What a decoder needs.
+
+    domain_words: the words of the place's sentences and of everyday phrases.
+    whole_words: those that are a sentence by themselves (`hello`, `stop`).
+    unpronounced: words that nobody knows how to say; their sentences are left out.
+    """
 
     lm_path: Path
     dict_path: Path
     domain_words: frozenset[str]
+    whole_words: frozenset[str]
     unpronounced: tuple[str, ...]
 
 
@@ -67,7 +73,8 @@ def prepare(sentences: Sequence[str], folder: Path) -> LanguageFiles:
     if unpronounced:
         logger.warning("no pronunciation for %d words, such as %s", len(unpronounced), ", ".join(unpronounced[:5]))
     domain_words = frozenset(word for words, _ in known for word in words)
-    return LanguageFiles(lm_path, dict_path, domain_words, unpronounced)
+    whole_words = frozenset(words[0] for words, _ in known if len(words) == 1)
+    return LanguageFiles(lm_path, dict_path, domain_words, whole_words, unpronounced)
 
 
 def weigh(sentences: Iterable[str]) -> Iterable[tuple[list[str], float]]:

@@ -86,7 +86,7 @@ class PocketsphinxSTT(stt.STT[str]):
         if self._helper is None:
             script = Path(__file__).with_name("sphinx_worker.py")
             self._helper = Helper(script, str(files.lm_path), str(files.dict_path), name="pocketsphinx")
-        decoder = Decoder(self._helper, next(self._numbers), files.domain_words)
+        decoder = Decoder(self._helper, next(self._numbers), files)
         await decoder.open()
         return decoder
 
@@ -126,10 +126,10 @@ class PocketsphinxSTT(stt.STT[str]):
 class Decoder:
     """One decoder in the helper process; survives the helper's restart (what was being said is lost)."""
 
-    def __init__(self, helper: Helper, number: int, domain_words: frozenset[str]) -> None:
+    def __init__(self, helper: Helper, number: int, files: LanguageFiles) -> None:
         self._helper = helper
         self._number = number
-        self._domain_words = domain_words
+        self._files = files
         self._opened_in = 0
 
     async def open(self) -> None:
@@ -162,12 +162,14 @@ class Decoder:
         return [(str(word), float(start_s), float(end_s)) for word, start_s, end_s in reply.get("words", [])]
 
     def accepts(self, words: Words) -> bool:
-        """Whether somebody said something: a cough or a clatter is heard as one or two stray everyday words."""
-        return len(words) > 2 or any(word in self._domain_words for word, _, _ in words)
+        """Whether somebody said something: a cough or a clatter is heard as one or two stray words."""
+        if len(words) == 1:
+            return words[0][0] in self._files.whole_words
+        return len(words) > 2 or any(word in self._files.domain_words for word, _, _ in words)
 
     def speech_data(self, words: Words, offset_s: float = 0.0) -> stt.SpeechData:
         """As LiveKit wants it; confidence is the share of the words that belong to this place."""
-        known = sum(word in self._domain_words for word, _, _ in words)
+        known = sum(word in self._files.domain_words for word, _, _ in words)
         return stt.SpeechData(
             LANGUAGE,
             " ".join(word for word, _, _ in words),
