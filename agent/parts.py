@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import logging
 from typing import Protocol, runtime_checkable
+
+from livekit import rtc
+from livekit.agents import TurnHandlingOptions, inference
 
 from agent.clock import Clock
 from agent.runner import AvatarRunner, Sink
 from agent.session import Parts
 from agent.speech.select import choose_stt, choose_voice
 from agent.speech.turns import make_vad, turn_handling
+from avatar.clock import MIC_RATE
 from avatar.motion.stream import MotionStream
 from avatar.motion.viseme_net import VisemeNet
 from avatar.stream import FrameDecoder
 from config import Settings
 from dialogue.registry import create
 
+logger = logging.getLogger("visavis.parts")
+
 WARM_UP_TEXT = "Hello."
+WARM_UP_S = 10.0
 
 
 @runtime_checkable
@@ -37,13 +46,29 @@ async def build_parts(settings: Settings) -> Parts:
     recogniser = choose_stt(settings.speech, dialogue.vocabulary())
     if isinstance(recogniser, Warmable):
         await recogniser.warm()
+    turns = turn_handling(settings.speech)
+    await _warm_turn_detector(turns)
     return Parts(
-        voice=voice,
-        stt=recogniser,
-        vad=make_vad(settings.speech),
-        turn_handling=turn_handling(settings.speech),
-        dialogue=dialogue,
-    )
+        voice=voice, stt=recogniser, vad=make_vad(settings.speech), turn_handling=turns, dialogue=dialogue
+    )  # fmt: skip
+
+
+async def _warm_turn_detector(turns: TurnHandlingOptions) -> None:
+    """Load the end-of-turn model, which would else stop the sound for a second when the conversation begins."""
+    detector = turns.get("turn_detection")
+    if not isinstance(detector, inference.TurnDetector):
+        return
+    stream = detector.stream()
+    try:
+        stream.push_audio(
+            rtc.AudioFrame(bytes(2 * MIC_RATE), sample_rate=MIC_RATE, num_channels=1, samples_per_channel=MIC_RATE)
+        )
+        async with asyncio.timeout(WARM_UP_S):
+            await stream.predict()
+    except TimeoutError:
+        logger.warning("the end-of-turn model is slow on this machine")
+    finally:
+        await stream.aclose()
 
 
 async def close_parts(parts: Parts) -> None:
