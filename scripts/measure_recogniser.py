@@ -103,8 +103,8 @@ async def main() -> None:
                     strangers += 1
         await recogniser.aclose()
         print(
-            f"{profile}: word error rate {errors / words:.3f}, same answer {same}/{asked}, words after the end of speech"
-            f" {np.median(took_ms):.0f} ms (95 %: {np.quantile(took_ms, 0.95):.0f} ms), from elsewhere answered"
+            f"{profile}: word error rate {errors / words:.3f}, same answer {same}/{asked}, words after the end of"
+            f" speech {np.median(took_ms):.0f} ms (95 %: {np.quantile(took_ms, 0.95):.0f} ms), from elsewhere answered"
             f" {answered}/{strangers}"
         )
 
