@@ -118,6 +118,9 @@ def sculpt(vertices_V3: Floats, eyes_23: Floats, marks_N3: Floats) -> Floats:
         offset = v - centre
         weight = falloff(np.hypot(offset[:, 0], offset[:, 1]), 2.0, 4.6) * falloff(-offset[:, 2], 2.5, 6.0)
         v += offset * (np.array([0.085, 0.09, 0.085]) * weight[:, None])
+    for marks in ((161, 160), (388, 387)):  # the upper lid's outer half, lower: rounder eyes are not found exactly
+        offset = v - marks_N3[list(marks)].mean(axis=0)
+        v[:, 1] -= 0.20 * np.exp(-((offset[:, 0] / 0.95) ** 2) - (offset[:, 1] / 0.75) ** 2) * (offset[:, 2] > -2)
     mouth = (marks_N3[13] + marks_N3[14]) / 2
     offset = v - mouth
     weight = np.exp(-((offset[:, 0] / 2.6) ** 4) - (offset[:, 1] / 1.3) ** 2) * falloff(-offset[:, 2], 1.5, 4.0)
