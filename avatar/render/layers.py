@@ -189,8 +189,11 @@ def face_light(rgb_HW3: U8, rig: FittedRig) -> F32:
 def white_tone(eye_white_3: F32, rgb_HW3: U8, rig: FittedRig) -> F32:
     """White in this light: the eyes' white, held to a sane range by the skin around the mouth; float32 [3]."""
     soft = cv2.GaussianBlur(rgb_HW3, (0, 0), 0.006 * rig.size).astype(np.float32)
-    skin = float(np.quantile(sample(soft, rig.rest_V3[:, :2]) @ LUMA, 0.75))
+    colours = sample(soft, rig.rest_V3[:, :2])
+    skin = float(np.quantile(colours @ LUMA, 0.75))
     luma = float(eye_white_3 @ LUMA)
     target = np.clip(luma * 1.18, 0.75 * skin, max(1.25 * skin, 150.0))
-    tint = 0.6 + 0.4 * eye_white_3 / max(luma, 1.0)  # veins and varnish tint the eyes more than the light does
+    # veins and shade tint the eyes more than the light does; a little of the skin's hue comes back from all around
+    skin_3 = np.median(colours, axis=0)
+    tint = 0.4 + 0.35 * eye_white_3 / max(luma, 1.0) + 0.25 * skin_3 / max(float(skin_3 @ LUMA), 1.0)
     return np.asarray(np.clip(tint * target, 20, 250), np.float32)
