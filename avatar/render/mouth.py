@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from avatar.render import raster
 from avatar.render.layers import Layers
 from avatar.render.warp_mesh import to_frame
+from avatar.rig.contact import smoothstep
 from avatar.rig.types import DeformedFace, FittedRig, Part
 
 F32 = NDArray[np.float32]
@@ -31,6 +32,8 @@ U8 = NDArray[np.uint8]
 OVERSAMPLE: Final = 2
 SEALED_PX: Final = 0.3
 """Openings smaller than this (frame px) are not drawn."""
+SHOWN_PX: Final = 1.8
+"""From this on they are drawn in full; between, samples are too few to tell lip from tooth, and it fades in."""
 LIGHT_SLANT: Final = 0.4
 """px down per px of depth: how steeply light falls in over the upper lip."""
 LIP_SHADE: Final = 0.014
@@ -118,6 +121,7 @@ def draw_mouth(paint: MouthPaint, rig: FittedRig, face: DeformedFace, ring_M3: F
         return False
     cover = np.empty((bottom - top, right - left), np.float32)
     raster.coverage(np.ascontiguousarray(ring_M3[:, :2]), left, top, cover)
+    cover *= smoothstep(SEALED_PX, SHOWN_PX, face.mouth_gap * scale)
 
     width = rig.face_width * scale * face.pose.scale
     pad = math.ceil(3 * FAR_BLUR * width)
