@@ -160,9 +160,9 @@ async def test_cancelled_at_any_point_leaves_no_process(engine: Voice) -> None:
     for delay_s in (0, 0.001, 0.005, 0.02, 0.05):
         task = asyncio.create_task(synthesize_all(engine, long))
         await asyncio.sleep(delay_s)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        if task.cancel():  # espeak-ng may have finished already
+            with pytest.raises(asyncio.CancelledError):
+                await task
     async with aclosing(engine.synthesize(long)) as chunks:  # closed after the first chunk
         async for _ in chunks:
             break

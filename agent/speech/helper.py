@@ -47,14 +47,16 @@ class Helper:
         self._waiting: dict[int, asyncio.Future[tuple[pipe.Message, bytes]]] = {}
         self._ids = itertools.count(1)
         self._starting = asyncio.Lock()
-        self._closed = False
+        self._closed = self._killed = False
         self.starts = 0
         """How often the process has been started; a caller that keeps state in the worker watches this."""
 
     @property
     def running(self) -> bool:
-        """Whether the process is alive."""
-        return self._process is not None and self._process.returncode is None
+        """Whether the process is alive and still listened to: one that has been killed may not be reaped yet."""
+        if self._process is None or self._reader is None:
+            return False
+        return not self._killed and self._process.returncode is None and not self._reader.done()
 
     @property
     def pid(self) -> int | None:
@@ -63,6 +65,11 @@ class Helper:
 
     async def start(self) -> None:
         """Start the process unless it runs. Raises SpeechError when it cannot be started."""
+        if not self.running or self._closed:
+            # Shielded: a caller who is cancelled while the process is being made must not leave it half made.
+            await asyncio.shield(asyncio.ensure_future(self._start()))
+
+    async def _start(self) -> None:
         async with self._starting:
             if self._closed:
                 raise SpeechError("closed", f"The {self._name} helper has been closed.")
@@ -77,6 +84,7 @@ class Helper:
                 )  # fmt: skip
             except OSError as error:
                 raise SpeechError("engine_failed", f"The {self._name} helper cannot be started: {error}.") from error
+            self._killed = False
             self.starts += 1
             self._reader = asyncio.create_task(self._read(self._process), name=f"{self._name} helper")
 
@@ -137,6 +145,7 @@ class Helper:
     def kill(self) -> None:
         """Stop the process now; the next call starts a fresh one."""
         if self._process is not None:
+            self._killed = True
             kill_now(self._process)
 
     async def _stop(self) -> None:
