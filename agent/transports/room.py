@@ -16,7 +16,7 @@ from functools import partial
 from livekit.agents import AgentServer, JobContext, JobProcess
 
 from agent.errors import Unavailable
-from agent.parts import build_parts, build_runner, close_parts, load_decoder
+from agent.parts import build_parts, build_runner, close_parts, load_decoder, settle_memory
 from agent.transports.livekit_server import LocalLiveKit, answers
 from agent.transports.room_page import RoomPage
 from agent.transports.room_visit import RoomVisit
@@ -64,6 +64,7 @@ async def _visit(context: JobContext) -> None:
     settings: Settings = context.proc.userdata["settings"]
     parts, _ = await asyncio.gather(build_parts(settings), context.connect())
     runner = build_runner(settings, decoder=context.proc.userdata["decoder"])
+    settle_memory()
     try:
         await RoomVisit(context.room, settings, parts, runner).run()
     finally:
