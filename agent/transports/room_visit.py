@@ -171,9 +171,7 @@ class RoomVisit:
                 except MicrophoneFull:
                     full += 1
                     if full == 1:
-                        logger.warning(
-                            "the recogniser cannot keep up; some of what the visitor says is lost"
-                        )
+                        logger.warning("the recogniser cannot keep up; some of what the visitor says is lost")
         finally:
             await stream.aclose()
 
