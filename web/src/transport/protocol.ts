@@ -1,5 +1,5 @@
 /**
- * The kiosk wire protocol (docs/contract.md): JSON text messages and binary media with a 16-byte
+ * The kiosk wire protocol (docs/kiosk-protocol.md): JSON text messages and binary media with a 16-byte
  * little-endian header: u8 kind, u8 flags (bit 0 speech), u16 reserved, u32 epoch, u64 sample.
  */
 import * as v from "valibot";
