@@ -2,66 +2,64 @@
 # make room  the same through LiveKit  make check  formatting, types, architecture
 # make bench measure this machine      make setup  the part they share (idempotent)
 
-PYTHON ?= python3
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c '$(SUPPORTED)' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-STAMPS := .cache/stamps
+STAMPS := $(VENV)/stamps
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run setup test room check bench clean test-deps web
+.PHONY: run setup test room check bench clean test-deps web system models node
 .DEFAULT_GOAL := run
 
 run: setup
 	@$(BIN)/visavis run
 
-setup: $(STAMPS)/python $(STAMPS)/system $(STAMPS)/models $(STAMPS)/web
+setup: $(STAMPS)/python system models web
 
-$(STAMPS):
-	@mkdir -p $@
-
-$(STAMPS)/venv: | $(STAMPS)
-	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] < (3, 14) else "visavis needs Python 3.11, 3.12 or 3.13; set PYTHON=/path/to/python3.11")'
+$(STAMPS)/venv:
+	@test -n "$(PYTHON)" || { echo "visavis needs Python 3.11, 3.12 or 3.13; set PYTHON=/path/to/python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@touch $@
+	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/python: $(STAMPS)/venv pyproject.toml constraints.txt
-	@echo "visavis: installing Python packages"
+	@echo "visavis: installing Python packages (some minutes the first time)"
 	@$(BIN)/pip install -q -c constraints.txt -e .
 	@touch $@
 
-$(STAMPS)/system: scripts/install_system.sh | $(STAMPS)
+system:
 	@scripts/install_system.sh run
-	@touch $@
 
-$(STAMPS)/models: $(STAMPS)/python avatar/portrait/models.py
+models: $(STAMPS)/python
 	@$(BIN)/python -m avatar.portrait.models
-	@touch $@
+
+NODE_OK := const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 22 || (a === 22 && b >= 12) || (a === 20 && b >= 19) ? 0 : 1)
+node:
+	@command -v npm >/dev/null && node -e '$(NODE_OK)' \
+		|| { echo "visavis needs Node 20.19 or newer (with npm) to build the page"; exit 1; }
+
+web: web/dist/index.html
 
 WEB_SOURCES := $(shell find web/src web/public -type f 2>/dev/null) web/index.html web/package.json web/package-lock.json
-$(STAMPS)/web: $(WEB_SOURCES) | $(STAMPS)
-	@command -v npm >/dev/null || { echo "visavis needs Node 20 or newer (npm) to build the page"; exit 1; }
+web/dist/index.html: $(WEB_SOURCES) | node
 	@echo "visavis: building the page"
-	@cd web && npm ci --silent && npm run --silent build
+	@cd web && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
 	@touch $@
-
-web: $(STAMPS)/web
 
 $(STAMPS)/dev: $(STAMPS)/python
 	@$(BIN)/pip install -q -c constraints.txt -e '.[dev,train]'
 	@touch $@
 
-$(STAMPS)/system-test: scripts/install_system.sh | $(STAMPS)
+test-deps: setup $(STAMPS)/dev
 	@scripts/install_system.sh test
-	@touch $@
-
-test-deps: setup $(STAMPS)/dev $(STAMPS)/system-test
 	@scripts/install_livekit.sh
 
 test: test-deps
 	@cd web && npm run --silent test
-	@$(BIN)/pytest
+	@VISAVIS_TEST_ALL=1 $(BIN)/pytest
 
-check: $(STAMPS)/dev $(STAMPS)/web
+check: $(STAMPS)/dev web
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -76,4 +74,4 @@ bench: setup
 	@$(BIN)/visavis bench all
 
 clean:
-	rm -rf $(STAMPS) web/dist web/node_modules
+	rm -rf $(VENV) web/dist web/node_modules

@@ -54,11 +54,9 @@ def _machine(settings: Settings) -> list[Finding]:
 def _torch(settings: Settings) -> list[Finding]:
     import torch
 
-    cuda = torch.cuda.is_available()
-    if settings.avatar.device == "cuda" and not cuda:
-        return [Finding("torch", "missing", torch.__version__, "avatar.device is cuda", "Use avatar.device = auto.")]
-    where = torch.cuda.get_device_name(0) if cuda and settings.avatar.device != "cpu" else "cpu"
-    return [Finding("torch", "ok", f"{torch.__version__} on {where}", f"avatar.device = {settings.avatar.device}")]
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
+    why = f"GPU: {gpu}; face and motion run on the CPU and need none"
+    return [Finding("torch", "ok", torch.__version__, why)]
 
 
 def _portrait_models(settings: Settings) -> list[Finding]:
@@ -82,7 +80,7 @@ def _portrait(settings: Settings) -> list[Finding]:
     name = settings.avatar.portrait
     if name == "default":
         return [Finding("portrait", "ok", "default presenter", "avatar.portrait = default")]
-    if Path(name).is_file():
+    if Path(name).expanduser().is_file():
         return [Finding("portrait", "ok", name, "avatar.portrait", "`visavis portrait check` grades it.")]
     return [Finding("portrait", "missing", name, "there is no such file", "Set avatar.portrait to an image.")]
 

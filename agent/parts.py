@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from livekit import rtc
@@ -20,6 +21,8 @@ from avatar.motion.stream import MotionStream
 from avatar.motion.viseme_net import VisemeNet
 from avatar.stream import FrameDecoder
 from config import Settings
+from dialogue.knowledge import Knowledge
+from dialogue.protocol import Dialogue
 from dialogue.registry import create
 
 logger = logging.getLogger("visavis.parts")
@@ -43,7 +46,7 @@ async def build_parts(settings: Settings) -> Parts:
     voice = choose_voice(settings.speech)
     async for _ in voice.synthesize(WARM_UP_TEXT):
         pass
-    recogniser = choose_stt(settings.speech, dialogue.vocabulary())
+    recogniser = choose_stt(settings.speech, await _vocabulary(settings, dialogue), language=settings.session.language)
     if isinstance(recogniser, Warmable):
         await recogniser.warm()
     turns = turn_handling(settings.speech)
@@ -51,6 +54,16 @@ async def build_parts(settings: Settings) -> Parts:
     return Parts(
         voice=voice, stt=recogniser, vad=make_vad(settings.speech), turn_handling=turns, dialogue=dialogue
     )  # fmt: skip
+
+
+async def _vocabulary(settings: Settings, dialogue: Dialogue) -> Sequence[str]:
+    """What the recogniser should hear: the dialogue's own sentences, else those of the knowledge folder."""
+    sentences = dialogue.vocabulary()
+    if sentences or settings.dialogue.knowledge_dir is None:
+        return sentences
+    knowledge = Knowledge(settings.dialogue)
+    await knowledge.open()
+    return knowledge.vocabulary()
 
 
 async def _warm_turn_detector(turns: TurnHandlingOptions) -> None:

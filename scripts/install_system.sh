@@ -5,7 +5,10 @@
 set -u
 case "${1:-run}" in
   run) wanted=(flite:flite) ;;
-  test) wanted=(flite:flite chromium:chromium ffmpeg:ffmpeg) ;;
+  test)
+    wanted=(flite:flite ffmpeg:ffmpeg)
+    command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || wanted+=(chromium:chromium)
+    ;;
   *) echo "usage: $0 run|test" >&2; exit 2 ;;
 esac
 

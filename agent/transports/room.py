@@ -12,21 +12,25 @@ import logging
 import signal
 import sys
 from functools import partial
+from urllib.parse import urlsplit
 
 from livekit.agents import AgentServer, JobContext, JobProcess
 
 from agent.errors import Unavailable
 from agent.parts import build_parts, build_runner, close_parts, load_decoder, settle_memory
+from agent.speech.select import recogniser_choice, voice_choice
 from agent.transports.livekit_server import LocalLiveKit, answers
 from agent.transports.room_page import RoomPage
 from agent.transports.room_visit import RoomVisit
+from avatar.identity import load_identity
 from config import Settings
+from dialogue.registry import create
 
 logger = logging.getLogger("visavis.room")
 
 LOAD_TIMEOUT_S = 90.0
 """Torch, numba and the first portrait take longer than LiveKit's default of 10 s."""
-_LOCAL = ("127.0.0.1", "localhost", "[::1]")
+_LOCAL = ("127.0.0.1", "localhost")
 
 
 def make_worker(settings: Settings, *, url: str, api_key: str, api_secret: str) -> AgentServer:
@@ -72,15 +76,28 @@ async def _visit(context: JobContext) -> None:
         context.shutdown(reason="the visit is over")
 
 
+async def _check(settings: Settings) -> None:
+    """Refuse here and now what would else fail in a job process, after the link has been given."""
+    await asyncio.to_thread(load_identity, settings.avatar.portrait, settings.avatar)
+    dialogue = create(settings.dialogue)
+    await dialogue.open()
+    await dialogue.aclose()
+    for choice in (recogniser_choice(settings.speech), voice_choice(settings.speech)):
+        if not choice.usable:
+            raise Unavailable(f"{choice.component}: {choice.why} {choice.todo}")
+
+
 async def serve_room(settings: Settings) -> None:
     """Run worker and page, and a LiveKit server on loopback when none answers there. Raises Unavailable."""
+    await _check(settings)
     url = settings.room.url
     key, secret = settings.room.api_key.get_secret_value(), settings.room.api_secret.get_secret_value()
     async with contextlib.AsyncExitStack() as stack:
         if not await answers(url):
-            if not any(host in url for host in _LOCAL):
+            parts = urlsplit(url)
+            if parts.hostname not in _LOCAL:
                 raise Unavailable(f"No LiveKit server answers at {url}. Start it, or set room.url.")
-            server = await LocalLiveKit.start(int(url.rsplit(":", 1)[1]) if url.count(":") > 1 else None)
+            server = await LocalLiveKit.start(parts.port)
             stack.push_async_callback(server.aclose)
             url, key, secret = server.url, server.api_key, server.api_secret
         worker = make_worker(settings, url=url, api_key=key, api_secret=secret)

@@ -102,6 +102,7 @@ class RoomPage:
                 "title": session.title,
                 "disclosure": session.disclosure,
                 "language": session.language,
+                "debug": session.debug,
             }
         )
 
