@@ -5,17 +5,23 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Final, Literal, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 
 from config.settings import Settings
 
-ENV_PREFIX = "VISAVIS_"
+ENV_PREFIX: Final = "VISAVIS_"
+PROFILE_VARIABLE: Final = ENV_PREFIX + "PROFILE"
 PROFILES_DIR = Path(__file__).parent / "profiles"
+FILE_OR_NAME: Final = ("avatar.portrait", "speech.stt_model", "speech.tts_model")
+"""Settings that are either a file or folder, or a name that means something elsewhere."""
 
 
 class ConfigError(ValueError):
@@ -38,35 +44,38 @@ def load(
 ) -> Loaded:
     """Load the settings: default < profile < environment `VISAVIS_*` < `overrides`.
 
-    profile: a built-in profile's name or a TOML file; None takes `VISAVIS_PROFILE`, else `kiosk`.
-    overrides: dotted keys (`{"kiosk.port": 8090}`), as the command line gives them; None values are ignored.
+    profile: a built-in profile's name or a TOML file; None takes `profile` of the overrides, else
+    `VISAVIS_PROFILE`, else `kiosk`.
+    overrides: dotted keys (`{"kiosk.port": 8090}`), as the command line gives them; text is read as the
+    environment's is (`a,b` for a list, empty for None), None values are ignored.
     Raises ConfigError.
     """
     environ = os.environ if environ is None else environ
-    name = profile or environ.get(ENV_PREFIX + "PROFILE") or "kiosk"
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    profile_override = given.pop("profile", None)
+    chosen = profile or profile_override
+    name = chosen or environ.get(PROFILE_VARIABLE) or "kiosk"
     tree: dict[str, Any] = {"profile": name}
-    sources = {key: "default" for key, _ in leaves(Settings())}
-    sources["profile"] = (
-        "command line" if profile else ("environment" if ENV_PREFIX + "PROFILE" in environ else "default")
-    )
+    sources = dict.fromkeys(known_keys(), "default")
+    if chosen:
+        sources["profile"] = "command line"
+    elif environ.get(PROFILE_VARIABLE):
+        sources["profile"] = f"environment {PROFILE_VARIABLE}"
 
     path = profile_path(name)
     for key, value in _flatten(_read_toml(path)):
         _check_key(key, f"profile {path}")
         _put(tree, key, _resolve_path(key, value, path.parent))
         sources[key] = f"profile {path}"
-    for variable, text in sorted(environ.items()):
-        if not variable.startswith(ENV_PREFIX) or variable == ENV_PREFIX + "PROFILE":
-            continue
-        key = variable[len(ENV_PREFIX) :].lower().replace("__", ".")
+    variables = _variables(environ)
+    for key, variable in variables.items():
         _check_key(key, f"environment variable {variable}")
-        _put(tree, key, _parse_env(key, text))
-        sources[key] = f"environment {variable}"
-    for key, value in (overrides or {}).items():
-        if value is None:
-            continue
+    for key, text in _flatten(_Environment(environ)()):
+        _put(tree, key, _typed(key, text))
+        sources[key] = f"environment {variables[key]}"
+    for key, value in given.items():
         _check_key(key, "command line")
-        _put(tree, key, value)
+        _put(tree, key, _typed(key, value))
         sources[key] = "command line"
     try:
         settings = Settings.model_validate(tree)
@@ -109,14 +118,36 @@ def shown(value: Any) -> str:
     return "(not set)" if value is None else str(value)
 
 
-def known_keys() -> list[str]:
+@cache
+def known_keys() -> tuple[str, ...]:
     """All dotted keys."""
-    return [key for key, _ in leaves(Settings())]
+    return tuple(key for key, _ in leaves(Settings()))
+
+
+class _Environment(EnvSettingsSource):
+    """The `VISAVIS_*` variables of a given mapping; every leaf stays text, which `_typed` reads."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        super().__init__(Settings)
+        self.env_vars = {variable.lower(): environ[variable] for variable in _variables(environ).values()}
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """Lists are separated by commas here, not JSON."""
+        return value
+
+
+def _variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """The dotted key of each variable that sets something, with the variable; `VISAVIS_PROFILE` is read apart."""
+    names = sorted(name for name in environ if name.startswith(ENV_PREFIX) and name != PROFILE_VARIABLE)
+    # A dot in a variable's name separates nothing.
+    return {
+        ".".join(part.replace(".", "_") for part in name[len(ENV_PREFIX) :].lower().split("__")): name for name in names
+    }
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return TomlConfigSettingsSource(Settings, path)()
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"Profile {path} is not valid TOML: {error}.") from None
     except OSError as error:
@@ -144,7 +175,7 @@ def _check_key(key: str, source: str) -> None:
         raise ConfigError(f"Unknown setting '{key}' ({source}).{_nearest(key, known)} See `visavis config show`.")
 
 
-def _nearest(word: str, known: list[str]) -> str:
+def _nearest(word: str, known: Sequence[str]) -> str:
     by_leaf = {key.rpartition(".")[2]: key for key in known}
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     if not close:
@@ -160,22 +191,32 @@ def _field(key: str) -> Any:
     return model.model_fields[last].annotation
 
 
-def _parse_env(key: str, text: str) -> Any:
+def _typed(key: str, value: Any) -> Any:
+    """Text of the environment or the command line as the setting's type reads it; anything else unchanged."""
     annotation = _field(key)
+    if not isinstance(value, str):
+        return value
     if annotation == list[str]:
-        return [part.strip() for part in text.split(",") if part.strip()]
-    if text == "" and type(None) in get_args(annotation):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if value == "" and type(None) in get_args(annotation):
         return None
-    return text
+    if get_origin(annotation) is Literal:
+        return next((choice for choice in get_args(annotation) if str(choice) == value), value)
+    return value
 
 
 def _resolve_path(key: str, value: Any, folder: Path) -> Any:
+    """A profile's path relative to its folder; what may also be a name only where such a file or folder exists."""
     annotation = _field(key)
     is_path = annotation is Path or Path in get_args(annotation)
     if is_path and isinstance(value, str):
         return (folder / Path(value).expanduser()).resolve()
-    if key == "avatar.portrait" and isinstance(value, str) and ("/" in value or "\\" in value):
-        return str(folder / Path(value).expanduser())
+    if key in FILE_OR_NAME and isinstance(value, str) and value not in ("", "default"):
+        candidate = folder / Path(value).expanduser()
+        # A portrait given with a folder can only be a file: the error about a missing one then shows where it should be
+        written_as_path = key == "avatar.portrait" and ("/" in value or "\\" in value)
+        if written_as_path or candidate.exists():
+            return str(candidate)
     return value
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 
 class Section(BaseModel):
@@ -19,13 +20,12 @@ class Section(BaseModel):
 
 
 class AvatarSettings(Section):
-    portrait: str = Field("default", description="'default', a prepared identity's name or file, or an image file")
+    portrait: str = Field("default", description="'default', an image file, or a prepared identity file")
     face_index: int | None = Field(
         None, ge=0, description="which face of the picture, 0 the largest; None refuses to guess"
     )
     size: Literal[256, 512, 768] = Field(512, description="width and height of the video in pixels")
     seed: int = Field(0, ge=0, description="seed of blinks, gaze and head motion")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where torch runs")
     models_dir: Path | None = Field(None, description="folder that already holds the portrait-analysis model files")
     cache_dir: Path | None = Field(None, description="cache for model files and identities; default ~/.cache/visavis")
 
@@ -97,8 +97,12 @@ class RoomSettings(Section):
     port: int = Field(8081, ge=0, le=65535, description="port of the page and token endpoint")
 
 
-class Settings(Section):
-    """The whole tree."""
+class Settings(BaseSettings):
+    """The whole tree; `Settings()` is the defaults alone, `config.load` adds profile, environment and command line."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="VISAVIS_", env_nested_delimiter="__", extra="forbid", validate_default=True
+    )
 
     profile: str = Field("kiosk", description="kiosk, customer-service, tutor, or a TOML file")
     avatar: AvatarSettings = Field(default_factory=AvatarSettings)
@@ -107,3 +111,15 @@ class Settings(Section):
     session: SessionSettings = Field(default_factory=SessionSettings)
     kiosk: KioskSettings = Field(default_factory=KioskSettings)
     room: RoomSettings = Field(default_factory=RoomSettings)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what the caller gives: the other sources are merged by `config.load`, which records each leaf's."""
+        return (init_settings,)
