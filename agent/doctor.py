@@ -101,12 +101,19 @@ def _dialogue(settings: Settings) -> list[Finding]:
     create(settings.dialogue)
     backend = settings.dialogue.backend
     why = f"installed: {', '.join(names())}"
-    if backend == "knowledge" and settings.dialogue.knowledge_dir is not None:
+    if backend == "knowledge":
+        if settings.dialogue.knowledge_dir is None:
+            todo = "Set dialogue.knowledge_dir to a folder of Markdown files."
+            return [Finding("dialogue", "missing", "knowledge: no folder", why, todo)]
         count = len(read_folder(settings.dialogue.knowledge_dir))
         return [Finding("dialogue", "ok", f"knowledge: {count} passages", str(settings.dialogue.knowledge_dir))]
-    if backend in ("openai", "websocket") and not settings.dialogue.base_url and settings.dialogue.api_key is None:
+    url = settings.dialogue.base_url
+    if backend == "websocket" and not (url or "").startswith(("ws://", "wss://")):
+        todo = "Set dialogue.base_url to a ws:// or wss:// address."
+        return [Finding("dialogue", "missing", f"websocket {url or ''}".strip(), why, todo)]
+    if backend == "openai" and not url and settings.dialogue.api_key is None:
         return [Finding("dialogue", "missing", backend, why, "Set dialogue.base_url (and dialogue.api_key).")]
-    return [Finding("dialogue", "ok", f"{backend} {settings.dialogue.base_url or ''}".strip(), why)]
+    return [Finding("dialogue", "ok", f"{backend} {url or ''}".strip(), why)]
 
 
 def _page(settings: Settings) -> list[Finding]:

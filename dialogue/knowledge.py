@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import re
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import bm25s
@@ -22,8 +21,6 @@ from dialogue.protocol import DialogueError, Message
 
 MIN_COVERAGE = 0.5
 """Least share of the question's information (sum of idf) that the passage must contain to count as an answer."""
-
-MAX_SESSIONS = 1000
 
 _STOPWORDS = frozenset(
     """
@@ -60,7 +57,6 @@ class Knowledge:
         self._today = today
         self._passages = list(passages)
         self._stem = Stemmer.Stemmer("english").stemWord
-        self._last_reply: OrderedDict[str, str] = OrderedDict()
 
     async def open(self) -> None:
         if not self._passages:
@@ -90,7 +86,7 @@ class Knowledge:
         self._index.index(documents, show_progress=False)
 
     async def aclose(self) -> None:
-        self._last_reply.clear()
+        """Nothing is held open."""
 
     def vocabulary(self) -> Sequence[str]:
         sentences = ["hello", "goodbye", "thank you", "please repeat that", "say that again", "what can you do"]
@@ -100,24 +96,22 @@ class Knowledge:
         return sentences
 
     async def reply(self, history: Sequence[Message], *, session_id: str) -> AsyncIterator[str]:
-        text = self.answer(history, session_id=session_id)
+        text = self.answer(history)
         for sentence in re.split(r"(?<=[.!?])(?=\s)", text):
             yield sentence
             await asyncio.sleep(0)
 
-    def answer(self, history: Sequence[Message], *, session_id: str) -> str:
-        """The whole reply to the last message of `history`."""
+    def answer(self, history: Sequence[Message], *, session_id: str = "") -> str:
+        """The whole reply to the last message of `history`, which is all it depends on: sessions leave no trace."""
         assert history and history[-1].role == "user", "history ends with the user's message"
         question = re.sub(r"[^\w\s']", " ", history[-1].text.lower())
         question = re.sub(r"\s+", " ", question).strip()
-        if _REPEAT.search(question) and session_id in self._last_reply:
-            return self._last_reply[session_id]
-        reply = self._small_talk(question) or self._look_up(question, history)
-        self._last_reply[session_id] = reply
-        self._last_reply.move_to_end(session_id)
-        while len(self._last_reply) > MAX_SESSIONS:
-            self._last_reply.popitem(last=False)
-        return reply
+        if _REPEAT.search(question):
+            # The history holds what was spoken; a reply composed here may have been discarded or cut short.
+            said = next((m.text for m in reversed(history) if m.role == "assistant" and m.text.strip()), None)
+            if said is not None:
+                return said
+        return self._small_talk(question) or self._look_up(question, history)
 
     def _small_talk(self, question: str) -> str | None:
         if not question:

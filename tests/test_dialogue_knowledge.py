@@ -24,9 +24,9 @@ async def opened(profile: str = "kiosk") -> Knowledge:
     return knowledge
 
 
-def ask(knowledge: Knowledge, *turns: str, session: str = "s") -> str:
+def ask(knowledge: Knowledge, *turns: str) -> str:
     history = [Message("user" if i % 2 == 0 else "assistant", text) for i, text in enumerate(turns)]
-    return knowledge.answer(history, session_id=session)
+    return knowledge.answer(history)
 
 
 @pytest.mark.parametrize(
@@ -76,11 +76,16 @@ async def test_small_talk() -> None:
     assert "ask me about" in ask(knowledge, "What can you do?")
 
 
-async def test_repeats_the_last_reply_of_this_session_only() -> None:
+async def test_repeats_what_was_said_and_not_what_was_only_composed() -> None:
     knowledge = await opened()
-    reply = ask(knowledge, "how much is a ticket", session="a")
-    assert ask(knowledge, "could you say that again please", session="a") == reply
-    assert "not said anything" in ask(knowledge, "could you repeat that", session="b")
+    reply = ask(knowledge, "how much is a ticket")
+    again = "could you say that again please"
+    assert ask(knowledge, "how much is a ticket", reply, again) == reply
+    interrupted = reply[:20]
+    assert ask(knowledge, "is there a lift", "There is.", "how much is a ticket", interrupted, again) == interrupted
+    assert "not said anything" in ask(knowledge, again)
+    unsaid = [Message("user", "how much is a ticket"), Message("assistant", " "), Message("user", again)]
+    assert "not said anything" in knowledge.answer(unsaid)
 
 
 async def test_follow_up_uses_the_previous_question() -> None:
@@ -94,7 +99,7 @@ async def test_streams_the_same_text_and_can_be_stopped() -> None:
     history = [Message("user", "how much is a ticket")]
     pieces = [piece async for piece in knowledge.reply(history, session_id="s")]
     assert len(pieces) > 1
-    assert "".join(pieces) == knowledge.answer(history, session_id="s")
+    assert "".join(pieces) == knowledge.answer(history)
     stream = knowledge.reply(history, session_id="s")
     await anext(stream)
     await stream.aclose()  # type: ignore[attr-defined]
@@ -127,7 +132,7 @@ def test_markdown_becomes_speech(tmp_path: Path) -> None:
 @given(st.text(max_size=300))
 def test_any_question_gets_some_reply(question: str) -> None:
     knowledge = _SHARED
-    assert knowledge.answer([Message("user", question)], session_id="h").strip()
+    assert knowledge.answer([Message("user", question)]).strip()
 
 
 _SHARED = Knowledge(load("kiosk", environ={}).settings.dialogue, today=lambda: MONDAY)

@@ -42,6 +42,21 @@ def test_what_is_missing_says_what_to_do(tmp_path: Path, monkeypatch: pytest.Mon
         assert found[part].todo, part
 
 
+def test_a_dialogue_that_cannot_answer_is_missing() -> None:
+    settings = load("kiosk", environ={"VISAVIS_DIALOGUE__KNOWLEDGE_DIR": ""}).settings
+    found = {f.part: f for f in doctor.diagnose(settings)}["dialogue"]
+    assert (found.status, "knowledge_dir" in found.todo) == ("missing", True)
+
+
+@pytest.mark.parametrize(
+    ("url", "status"), [("", "missing"), ("http://bot", "missing"), ("ws://bot", "ok"), ("wss://bot/x", "ok")]
+)
+def test_a_websocket_needs_its_address(url: str, status: str) -> None:
+    found = findings(dialogue__backend="websocket", dialogue__base_url=url, dialogue__api_key="k")["dialogue"]
+    assert found.status == status
+    assert ("wss://" in found.todo) == (status == "missing")
+
+
 def test_a_look_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(settings: object) -> list[doctor.Finding]:
         raise RuntimeError("lost its way")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import struct
 import sys
@@ -21,11 +22,14 @@ import numpy as np
 import soxr
 import websockets
 from numpy.typing import NDArray
+from pydantic import SecretStr
 from rich.console import Console
 
 from agent.errors import Unavailable
 from avatar.clock import FRAME_SAMPLES, MIC_RATE, STREAM_RATE
-from config import Settings
+from config import Settings, load
+from config.load import ENV_PREFIX, leaves
+from dialogue.passages import read_folder
 
 HEADER = struct.Struct("<BBHIQ")
 KIND_MIC, KIND_AUDIO, KIND_VIDEO = 1, 2, 3
@@ -34,6 +38,10 @@ BUFFER_S = 0.1
 """The page's jitter buffer, imitated."""
 PACKET = MIC_RATE // 25
 QUIET_S = 0.8
+START_S = 120.0
+"""The kiosk server must be ready by then."""
+TAIL_BYTES = 2000
+"""How much of what the server last wrote to its standard error is kept."""
 QUESTIONS = (
     "When are you open on Sunday?",
     "How much is a ticket?",
@@ -65,9 +73,11 @@ def bench_loop(settings: Settings, quick: bool, console: Console) -> dict[str, f
 
 
 async def _bench(settings: Settings, turns: int, console: Console) -> dict[str, float | int | str | None]:
-    questions = await _speak([QUESTIONS[i % len(QUESTIONS)] for i in range(turns)], settings)
+    texts = questions_for(settings)
+    questions = await _speak([texts[i % len(texts)] for i in range(turns)], settings)
     async with _server(settings) as link:
         arrivals, latencies = await _converse(link, questions, console)
+    console.print(f"  answered {len(latencies)} of {turns} turns asked")
     figures: dict[str, float | int | str | None] = {
         "turn_latency_ms_p50": round(float(np.percentile(latencies, 50)), 1) if latencies else None,
         "turn_latency_ms_p95": round(float(np.percentile(latencies, 95)), 1) if latencies else None,
@@ -76,6 +86,49 @@ async def _bench(settings: Settings, turns: int, console: Console) -> dict[str, 
         **_timing(arrivals),
     }
     return figures
+
+
+def questions_for(settings: Settings) -> list[str]:
+    """What the visitor asks: the museum's questions, or those that the knowledge folder itself offers.
+
+    Raises Unavailable when there is no folder or it offers no question, DialogueError when it cannot be read.
+    """
+    folder = settings.dialogue.knowledge_dir
+    if folder is None:
+        raise Unavailable(
+            "The loop bench needs a knowledge folder: it asks the questions found there. Set dialogue.knowledge_dir."
+        )
+    if folder == load("kiosk", environ={}).settings.dialogue.knowledge_dir:
+        return list(QUESTIONS)
+    passages = read_folder(folder)
+    titles = [p.title for p in passages if p.title.endswith("?")]
+    also = [p.questions[0] for p in passages if p.questions]
+    if not titles and not also:
+        raise Unavailable(
+            f"The loop bench found no question in {folder}. Add a '## Question?' heading or an 'Also asked:' line."
+        )
+    return list(dict.fromkeys([*titles, *also]))
+
+
+def forwarded(settings: Settings) -> tuple[list[str], dict[str, str]]:
+    """What the server's process must be told to have the same settings: (arguments, environment variables).
+
+    Only what differs from the profile as the child will load it. Secrets go through the environment, since every
+    user of the machine can read arguments. None is written as empty text, a list with commas.
+    """
+    usual = dict(leaves(load(settings.profile).settings))
+    arguments: list[str] = []
+    variables: dict[str, str] = {}
+    for key, value in leaves(settings):
+        if value == usual[key]:
+            continue
+        if isinstance(value, SecretStr) or isinstance(usual[key], SecretStr):
+            variable = ENV_PREFIX + key.upper().replace(".", "__")
+            variables[variable] = "" if value is None else value.get_secret_value()
+        else:
+            text = "" if value is None else ",".join(value) if isinstance(value, list) else value
+            arguments += ["--set", f"{key}={text}"]
+    return arguments, variables
 
 
 def _timing(arrivals: Arrivals) -> dict[str, float | int | str | None]:
@@ -143,22 +196,28 @@ async def _speak(texts: list[str], settings: Settings) -> list[NDArray[np.int16]
 
 @contextlib.asynccontextmanager
 async def _server(settings: Settings) -> AsyncIterator[str]:
+    """The kiosk server in a process of its own; yields its link. Raises Unavailable when it does not start."""
+    arguments, variables = forwarded(settings)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "agent", "run", "--profile", settings.profile, "--port", "0",
-        "--set", f"avatar.portrait={settings.avatar.portrait}", "--set", "session.greeting=",
-        "--set", "session.idle_reset_s=3600",
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        sys.executable, "-m", "agent", "run", "--profile", settings.profile, *arguments, "--port", "0",
+        "--set", "session.greeting=", "--set", "session.idle_reset_s=3600",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=os.environ | variables,
     )  # fmt: skip
+    assert process.stdout is not None and process.stderr is not None
+    complaint = bytearray()
+    drains = [asyncio.create_task(_drain(process.stderr, complaint))]
     try:
-        assert process.stdout is not None
-        link = None
-        async with asyncio.timeout(120):
-            while line := await process.stdout.readline():
-                if match := re.search(r"http://\S+", line.decode(errors="replace")):
-                    link = match.group()
-                    break
+        link, why = None, "ended before it was ready"
+        try:
+            async with asyncio.timeout(START_S):
+                link = await _link(process.stdout)
+        except TimeoutError:
+            why = f"was not ready within {START_S:.0f} s"
         if link is None:
-            raise Unavailable("The kiosk server did not start. `visavis run` says why.")
+            await asyncio.wait(drains, timeout=1)
+            said = complaint.decode(errors="replace").strip() or "it wrote nothing to standard error"
+            raise Unavailable(f"The kiosk server {why}. The end of what it said:\n{said}")
+        drains.append(asyncio.create_task(_drain(process.stdout, bytearray())))
         yield link
     finally:
         if process.returncode is None:
@@ -168,6 +227,24 @@ async def _server(settings: Settings) -> AsyncIterator[str]:
             except TimeoutError:
                 process.kill()
                 await process.wait()
+        for drain in drains:
+            drain.cancel()
+        await asyncio.gather(*drains, return_exceptions=True)
+
+
+async def _link(stdout: asyncio.StreamReader) -> str | None:
+    """The link that the server prints when it is ready; None when it ends without one."""
+    while line := await stdout.readline():
+        if match := re.search(r"http://\S+", line.decode(errors="replace")):
+            return match.group()
+    return None
+
+
+async def _drain(stream: asyncio.StreamReader, tail: bytearray) -> None:
+    """Read a pipe to its end so that the writer never blocks; `tail` keeps the last TAIL_BYTES."""
+    while part := await stream.read(4096):
+        tail += part
+        del tail[:-TAIL_BYTES]
 
 
 async def _converse(link: str, questions: list[NDArray[np.int16]], console: Console) -> tuple[Arrivals, list[float]]:
