@@ -25,7 +25,9 @@ from agent.transports.livekit_server import LocalLiveKit, answers, find_binary, 
 from agent.transports.room import serve_room
 from agent.transports.room_page import DIST, RoomPage
 from avatar.clock import STREAM_RATE
+from avatar.errors import PortraitError
 from config import load
+from dialogue.protocol import DialogueError
 from tests.speak import speak
 
 pytestmark = [
@@ -97,10 +99,30 @@ async def test_local_server_binds_loopback_only_and_ends() -> None:
     assert not await answers(server.url)
 
 
-async def test_remote_server_that_does_not_answer_is_explained() -> None:
-    settings = load("kiosk", environ={}, overrides={"room.url": "ws://livekit.invalid:7880"}).settings
-    with pytest.raises(Unavailable, match=r"room\.url"):
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"room.url": "ws://livekit.invalid:7880"}, r"room\.url"),
+        ({"room.url": "localhost:7880"}, "no LiveKit address"),
+        ({"room.url": "ws://127.0.0.1:99999"}, "no LiveKit address"),
+        ({"avatar.portrait": "/nowhere/me.png"}, "me.png"),
+        ({"dialogue.backend": "knowlege"}, "Did you mean 'knowledge'"),
+    ],
+)
+async def test_what_cannot_work_is_refused_before_the_link(overrides: dict[str, str], message: str) -> None:
+    settings = load("kiosk", environ={}, overrides=overrides).settings
+    with pytest.raises((Unavailable, PortraitError, DialogueError), match=message):
         await serve_room(settings)
+
+
+async def test_a_server_that_does_not_know_our_key_is_explained() -> None:
+    server = await LocalLiveKit.start()
+    try:
+        settings = load("kiosk", environ={}, overrides={"room.url": server.url}).settings
+        with pytest.raises(Unavailable, match=r"room\.api_key"):
+            await serve_room(settings)
+    finally:
+        await server.aclose()
 
 
 @dataclass
@@ -125,7 +147,7 @@ class Visitor:
             "lk.transcription", lambda reader, who: self._spawn(self._read(reader, who))
         )
         await self.room.connect(url, token)
-        self.microphone = rtc.AudioSource(16_000, 1, queue_size_ms=20_000)
+        self.microphone = rtc.AudioSource(16_000, 1, queue_size_ms=100)
         track = rtc.LocalAudioTrack.create_audio_track("mic", self.microphone)
         await self.room.local_participant.publish_track(
             track, rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
@@ -216,6 +238,7 @@ async def ticket(link: str) -> dict[str, str]:
 @pytest.mark.timeout(300)
 async def test_a_visitor_asks_and_the_avatar_answers() -> None:
     question_S = await speak("When are you open on Sunday?", rate=16_000)
+    interruption_S = await speak("How much is a ticket?", rate=16_000)
     async with visavis_room() as link:
         visit = await ticket(link)
         visitor = Visitor()
@@ -240,8 +263,21 @@ async def test_a_visitor_asks_and_the_avatar_answers() -> None:
             assert max(level for _, level in visitor.sound) > 500
             assert _moved_while_speaking(visitor)
 
-            # Typed text is answered too, and Stop ends it.
-            await visitor.room.local_participant.send_text("How much is a ticket?", topic="lk.chat")
+            # Interrupted by voice: the old answer is cut short, the new question is answered.
+            await visitor.room.local_participant.send_text("What are the Whispering Dishes?", topic="lk.chat")
+            before = len(visitor.states)
+            await until(lambda: "speaking" in visitor.states[before:], 10, "speaking after typed text")
+            await asyncio.sleep(1.0)
+            await visitor.say(interruption_S, then_silence_s=1.0)
+            silence = asyncio.create_task(visitor.say(np.zeros(0, np.int16), then_silence_s=12.0))
+            await until(lambda: any("twelve euros" in text for text in visitor.heard(agent)), 15, "the second answer")
+            silence.cancel()
+            cut = next(text for text in visitor.heard(agent) if "Whispering Dishes are" in text)
+            assert "first floor" not in cut, "what was not said is not shown as said"
+
+            # Stop ends what is being said.
+            await asyncio.sleep(1.0)
+            await visitor.room.local_participant.send_text("What is the Night Sky Room?", topic="lk.chat")
             before = len(visitor.states)
             await until(lambda: "speaking" in visitor.states[before:], 10, "speaking after typed text")
             await asyncio.sleep(0.5)

@@ -7,11 +7,14 @@ for this run.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import secrets
 import shutil
+import signal
 import socket
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +51,12 @@ def free_port(kind: int = socket.SOCK_STREAM) -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _end_with_parent() -> None:
+    """On Linux: the server ends with us, even if we are killed; else the next start would find it in our place."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 @dataclass(slots=True)
@@ -90,8 +99,9 @@ class LocalLiveKit:
         log_path = Path(folder.name) / "log"
         with log_path.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                binary, "--config", str(path), stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL
-            )
+                binary, "--config", str(path), stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL,
+                preexec_fn=_end_with_parent,
+            )  # fmt: skip
         url = f"ws://127.0.0.1:{port}"
         server = cls(url, key, secret, process, folder)
         try:
@@ -102,11 +112,18 @@ class LocalLiveKit:
                     await asyncio.sleep(0.05)
         except TimeoutError:
             pass
+        except BaseException:
+            await server.aclose()
+            raise
         if process.returncode is not None or not await answers(url):
             tail = log_path.read_text(errors="replace")[-500:].strip()
             await server.aclose()
             raise Unavailable(f"livekit-server did not start on port {port}: {tail or 'no message'}")
         return server
+
+    async def wait(self) -> None:
+        """Until the server has ended."""
+        await self._process.wait()
 
     async def aclose(self) -> None:
         """End the server and remove its files."""

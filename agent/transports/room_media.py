@@ -66,7 +66,7 @@ class RoomSink:
         self._pending.clear()
         if self._pump is not None:
             self._pump.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
+            with contextlib.suppress(asyncio.CancelledError, Exception):
                 await self._pump
         await self._audio.aclose()
         await self._video.aclose()

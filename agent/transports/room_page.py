@@ -15,12 +15,16 @@ from aiohttp import web
 from livekit import api
 
 from agent.errors import Unavailable
+from agent.transports.gate import Bucket
 from config import Settings
 
 DIST = Path(__file__).resolve().parents[2] / "web" / "dist"
 TOKEN_TTL = dt.timedelta(minutes=10)
-MAX_TOKENS = 1000
-"""Tokens given out per start of the page; a bound on what a leaked link can do."""
+DEPARTURE_S = 20
+"""A room outlives its visitor by this: longer than the time in which they may come back."""
+TOKENS_PER_S = 1.0
+TOKENS_BURST = 30
+"""A bound on what a leaked link can do."""
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -36,7 +40,7 @@ class RoomPage:
         self._settings = settings
         self._url, self._api_key, self._api_secret = url, api_key, api_secret
         self._key = secrets.token_urlsafe(16)
-        self._given = 0
+        self._tokens = Bucket(TOKENS_PER_S, burst=TOKENS_BURST)
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> str:
@@ -60,7 +64,8 @@ class RoomPage:
                 "Choose another with --set room.port=0."
             ) from None
         port = self._runner.addresses[0][1]
-        return f"http://{host}:{port}/?transport=room&key={self._key}"
+        name = f"[{host}]" if ":" in host else host
+        return f"http://{name}:{port}/?transport=room&key={self._key}"
 
     async def aclose(self) -> None:
         """Stop listening."""
@@ -81,7 +86,7 @@ class RoomPage:
             .with_name("Visitor")
             .with_ttl(TOKEN_TTL)
             .with_grants(grants)
-            .with_room_config(api.RoomConfiguration(agents=[dispatch], empty_timeout=30, departure_timeout=5))
+            .with_room_config(api.RoomConfiguration(agents=[dispatch], empty_timeout=30, departure_timeout=DEPARTURE_S))
             .to_jwt()
         )
 
@@ -89,11 +94,10 @@ class RoomPage:
         site = request.headers.get("Sec-Fetch-Site", "same-origin")
         if site not in ("same-origin", "none"):
             raise web.HTTPForbidden(text="Tokens are for this page only.")
-        if not hmac.compare_digest(request.query.get("key", ""), self._key):
+        if not hmac.compare_digest(request.query.get("key", "").encode(), self._key.encode()):
             raise web.HTTPForbidden(text="This link is not valid any more. Use the one printed at start.")
-        if self._given >= MAX_TOKENS:
-            raise web.HTTPTooManyRequests(text="Too many visits with this link. Restart visavis.")
-        self._given += 1
+        if not self._tokens.take(1):
+            raise web.HTTPTooManyRequests(text="Too many visits at once. Try again in a minute.")
         session = self._settings.session
         return web.json_response(
             {

@@ -21,6 +21,7 @@ from agent.latency import Turn
 from agent.microphone import MicrophoneFull
 from agent.runner import AvatarRunner
 from agent.session import Conversation, EndReason, Parts
+from agent.transports.gate import Bucket
 from agent.transports.room_media import RoomSink
 from avatar.clock import MIC_RATE
 from avatar.motion.idle import State
@@ -41,6 +42,7 @@ REJOIN_S: Final = 15.0
 MAX_OUTBOX: Final = 200
 """Captions and states that may wait to be sent; the oldest that is not final is dropped."""
 MAX_TYPED: Final = 2000
+CHATS_PER_S: Final = 2.0
 ECHO_WARMUP_S: Final = 3.0
 
 
@@ -76,6 +78,9 @@ class RoomVisit:
         self._ended = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: asyncio.TimerHandle | None = None
+        self._closing: asyncio.Future[None] | None = None
+        self._heard: set[str] = set()
+        self._chats = Bucket(CHATS_PER_S, burst=5)
 
     async def run(self) -> None:
         """Serve until the visitor has left, the conversation has ended, or the room is gone."""
@@ -84,8 +89,6 @@ class RoomVisit:
         room.on("participant_connected", self._on_joined)
         room.on("participant_disconnected", self._on_left)
         room.on("disconnected", lambda reason: self._ended.set())
-        room.register_text_stream_handler(TOPIC_CHAT, self._on_chat)
-        room.local_participant.register_rpc_method(RPC_STOP, self._on_stop)
         try:
             await self._sink.publish(room.local_participant)
             self._spawn(self._post())
@@ -94,16 +97,26 @@ class RoomVisit:
             for participant in room.remote_participants.values():
                 self._on_joined(participant)
             await self._conversation.start()
+            room.register_text_stream_handler(TOPIC_CHAT, self._on_chat)
+            room.local_participant.register_rpc_method(RPC_STOP, self._on_stop)
             await self._ended.wait()
         finally:
             await self.aclose()
 
     async def aclose(self) -> None:
         """End conversation, tasks and tracks; safe to call twice."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         self._ended.set()
         if self._leaving is not None:
             self._leaving.cancel()
-        await self._conversation.aclose()
+        try:
+            await self._conversation.aclose()
+        except Exception:
+            logger.exception("the conversation did not end cleanly")
         await self._runner.aclose()
         for task in list(self._tasks):
             task.cancel()
@@ -158,7 +171,9 @@ class RoomVisit:
     def _on_track(
         self, track: rtc.Track, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
     ) -> None:
-        if track.kind == rtc.TrackKind.KIND_AUDIO and participant.identity == self._visitor:
+        is_voice = track.kind == rtc.TrackKind.KIND_AUDIO and participant.identity == self._visitor
+        if is_voice and track.sid not in self._heard:
+            self._heard.add(track.sid)
             self._spawn(self._listen(track))
 
     async def _listen(self, track: rtc.Track) -> None:
@@ -176,13 +191,17 @@ class RoomVisit:
             await stream.aclose()
 
     def _on_chat(self, reader: rtc.TextStreamReader, identity: str) -> None:
-        if identity == self._visitor:
+        if identity == self._visitor and self._chats.take(1):
             self._spawn(self._read_chat(reader))
 
     async def _read_chat(self, reader: rtc.TextStreamReader) -> None:
-        text = (await reader.read_all()).strip()
-        if text:
-            await self._conversation.type(text[:MAX_TYPED])
+        text = ""
+        async for piece in reader:
+            text += piece
+            if len(text) > MAX_TYPED:
+                break
+        if text.strip():
+            await self._conversation.type(text.strip()[:MAX_TYPED])
 
     async def _on_stop(self, call: rtc.RpcInvocationData) -> str:
         if call.caller_identity == self._visitor:
@@ -231,4 +250,10 @@ class RoomVisit:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._settle)
+
+    def _settle(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("the visit ends: %s failed", task.get_name(), exc_info=error)
+            self._ended.set()
