@@ -19,7 +19,7 @@ from agent.errors import Unavailable
 from avatar.audio.phones import TimedPhone
 from avatar.clock import FPS, FRAME_SAMPLES, STREAM_RATE
 from avatar.errors import AudioError
-from config import Settings
+from config import ConfigError, Settings
 
 AHEAD_SAMPLES = 2 * STREAM_RATE
 """How much speech is queued ahead of the picture: enough look-ahead for the lips, little memory."""
@@ -62,7 +62,7 @@ def render_clip(
     from avatar.stream import AvatarStream
 
     if out_path.suffix.lower() != ".mp4":
-        raise Unavailable(f"--out must end in .mp4, not '{out_path.suffix}'.")
+        raise ConfigError(f"--out must end in .mp4, not '{out_path.suffix}'.")
     if not out_path.parent.is_dir():
         raise Unavailable(f"The folder {out_path.parent} does not exist. Make it first.")
     part = out_path.with_suffix(".part.mp4")

@@ -137,6 +137,8 @@ class AvatarRunner:
         self._task: asyncio.Task[None] | None = None
         self._drawing: asyncio.Task[None] | None = None
         self._next_picture: tuple[AVFrame, float] | None = None
+        self._closing = asyncio.Lock()
+        self._closed = False
 
     def start(self) -> None:
         """Begin; the first frame goes out at once."""
@@ -144,7 +146,13 @@ class AvatarRunner:
         self._task = asyncio.create_task(self._run(), name="visavis-runner")
 
     async def aclose(self) -> None:
-        """Stop. Segments that are not over are reported as interrupted, so that nobody waits for them."""
+        """Stop; safe to call twice. Segments that are not over are reported as interrupted: nobody waits for them."""
+        async with self._closing:
+            if not self._closed:
+                self._closed = True
+                await self._close()
+
+    async def _close(self) -> None:
         for task in (self._task, self._drawing):
             if task is not None:
                 task.cancel()

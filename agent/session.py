@@ -53,6 +53,8 @@ logger = logging.getLogger("visavis.session")
 
 EndReason = Literal["idle", "time", "error", "closed"]
 CLOSE_TIMEOUT_S = 5.0
+DIALOGUE_PROBLEM = "The avatar could not find an answer."
+DIALOGUE_HINT = "Please ask again in a moment."
 
 
 @dataclass(slots=True)
@@ -261,7 +263,8 @@ class Conversation:
         self._end("error" if event.reason == CloseReason.ERROR else "closed")
 
     def _on_dialogue_failure(self, error: DialogueError) -> None:
-        self._listener.problem("dialogue", error.message, error.hint)
+        # The error's words are the operator's and have been logged; they may hold addresses and a backend's own text.
+        self._listener.problem("dialogue", DIALOGUE_PROBLEM, DIALOGUE_HINT)
 
 
 class _Speaker(Agent):

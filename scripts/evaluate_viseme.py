@@ -1,7 +1,7 @@
 """Measure the viseme network and the motion it drives, on recorded speech; prints JSON.
 
-    python -m scripts.evaluate_viseme --data /work/shared/data --cache /tmp/viseme/aligned.json
-    python -m scripts.evaluate_viseme --data /work/shared/data --plot /tmp/motion.png
+    python -m scripts.evaluate_viseme --data DATA --cache /tmp/viseme/aligned.json
+    python -m scripts.evaluate_viseme --data DATA --plot /tmp/motion.png
 
 Labels come from pocketsphinx forced alignment of known words, independent of the network but not perfect
 (word edges about 20 ms from another aligner). None of these clips or voices is trained on.

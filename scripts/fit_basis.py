@@ -1,6 +1,6 @@
 """Fit visavis' own face basis: our mesh, our channels, from ICT-FaceKit's shapes.
 
-    python scripts/fit_basis.py --source ../shared/data/ict_facekit --out avatar/rig/data/basis.safetensors
+    python scripts/fit_basis.py --source ict_facekit --out avatar/rig/data/basis.safetensors
 
 The mesh is MediaPipe's 468-landmark triangulation with the eyes and the mouth cut out, every triangle
 split in four. It is laid on the ICT-FaceKit neutral head (identity modes and a stiff thin-plate warp,
@@ -195,7 +195,7 @@ def fraction_of(line: Array) -> Array:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", type=Path, default=Path("../shared/data/ict_facekit"))
+    parser.add_argument("--source", type=Path, default=Path("ict_facekit"))
     parser.add_argument("--out", type=Path, default=Path("avatar/rig/data/basis.safetensors"))
     args = parser.parse_args()
 

@@ -1,7 +1,7 @@
 """Make the corpus that the viseme network learns from: log-mels and 15 visemes per 10 ms.
 
     python -m scripts.make_speech_corpus --out /tmp/corpus --hours 5 --workers 2
-    python -m scripts.make_speech_corpus --out /tmp/corpus --real grid=/work/shared/data/talking_video --workers 1
+    python -m scripts.make_speech_corpus --out /tmp/corpus --real grid=DATA/talking_video --workers 1
 
 Synthetic part: espeak-ng (8 accents, 100 variants, random pitch and rate), flite (4 voices) and festival
 (1), each utterance at a random resampling (longer and shorter vocal tracts), some in a room; exact phone

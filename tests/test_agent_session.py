@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from agent.latency import MARKS, Turn
 from agent.runner import AvatarRunner
-from agent.session import Conversation, EndReason, Parts
+from agent.session import DIALOGUE_HINT, DIALOGUE_PROBLEM, Conversation, EndReason, Parts
 from agent.speech.errors import SpeechError
 from agent.speech.flite import FliteVoice
 from agent.speech.voice import Utterance, Voice, synthesize_all
@@ -52,6 +52,7 @@ class Notes:
         self.captions: list[tuple[str, str, bool, int | None]] = []
         self.turns: list[Turn] = []
         self.problems: list[str] = []
+        self.problem_texts: list[str] = []
         self.ends: list[EndReason] = []
 
     def state(self, state: State) -> None:
@@ -68,6 +69,7 @@ class Notes:
 
     def problem(self, code: str, message: str, hint: str) -> None:
         self.problems.append(code)
+        self.problem_texts.append(f"{message} {hint}")
 
     def ended(self, reason: EndReason) -> None:
         self.ends.append(reason)
@@ -343,6 +345,7 @@ async def test_a_broken_dialogue_is_apologised_for_and_the_session_goes_on(
         await s.until(lambda: s.notes.captions and s.notes.captions[-1][2])
         assert s.notes.captions[-1][1].endswith("Sorry about that.")
         assert s.notes.problems == ["dialogue"]
+        assert s.notes.problem_texts == [f"{DIALOGUE_PROBLEM} {DIALOGUE_HINT}"], "the operator's words stay in the log"
         s.dialogue._answer = short_answer
         await s.conversation.type("And now?")
         await s.until(lambda: s.notes.captions[-1][1:3] == ("Yes, of course.", True))

@@ -55,6 +55,31 @@ async def test_one_link_a_conversation_and_a_clean_end(number: signal.Signals) -
         assert '"event": "turn"' in log and "nine in the morning" not in log and "open on Sunday" not in log
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_while_loading_ends_it(number: signal.Signals) -> None:
+    program = (
+        "import asyncio\nfrom agent.transports import kiosk\nfrom config import load\n"
+        "async def endless(settings):\n    print('loading', flush=True)\n"
+        "    await asyncio.to_thread(__import__('time').sleep, 60)\n"
+        "kiosk.build_parts = endless\n"
+        "kiosk.run_kiosk(load(None, environ={}, overrides={'kiosk.port': 0}).settings)\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        assert await asyncio.wait_for(process.stdout.readline(), 60) == b"loading\n"
+        process.send_signal(number)
+        _, errors = await asyncio.wait_for(process.communicate(), 5)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 128 + number
+    assert "Stopped while loading" in errors.decode() and "Traceback" not in errors.decode()
+
+
 async def test_port_in_use_is_said_at_once_with_exit_code_4() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -19,10 +19,11 @@ from livekit.agents import TurnHandlingOptions, inference
 from websockets.exceptions import InvalidStatus
 
 from agent.errors import Unavailable
-from agent.session import Parts
+from agent.session import Conversation, Parts
 from agent.speech.flite import FliteVoice
 from agent.transports import kiosk as kiosk_module
 from agent.transports import visit as visit_module
+from agent.transports.gate import allowed_origins
 from agent.transports.kiosk import Close, Kiosk
 from agent.transports.protocol import HEADER, MAX_MESSAGE_BYTES, Kind
 from agent.transports.static import StaticSite
@@ -325,6 +326,90 @@ async def test_quiet_ends_the_visit_and_start_again_is_a_new_one() -> None:
         async with Page(link, session=page.messages[0]["session"]) as again:
             await again.until(lambda: again.sound)
             assert again.sound[0].sample == 0
+
+
+@pytest.mark.parametrize("how", ["drop", "over"])
+async def test_a_conversation_left_while_it_begins_is_closed(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Conversation] = []
+    closed: list[Conversation] = []
+    start, aclose = Conversation.start, Conversation.aclose
+
+    async def slow_start(self: Conversation, *, greet: bool = True) -> None:
+        begun.append(self)
+        if len(begun) == 1:
+            await asyncio.sleep(0.5)
+        await start(self, greet=greet)
+
+    async def noted_aclose(self: Conversation) -> None:
+        await aclose(self)
+        closed.append(self)
+
+    monkeypatch.setattr(Conversation, "start", slow_start)
+    monkeypatch.setattr(Conversation, "aclose", noted_aclose)
+    async with running() as server:
+        link = server.link
+        async with Page(link) as page:
+            await page.send(type="start", microphone=False)
+            await page.until(lambda: begun)
+            visit = server._visit
+            assert visit is not None
+            if how == "drop":
+                page.socket.transport.abort()
+            else:
+                visit.ended("idle")
+            await page.until(lambda: closed)
+        assert closed == begun and not begun[0]._session._started
+        if how == "drop":
+            async with Page(link, session=page.messages[0]["session"]) as again:
+                await again.until(lambda: again.sound)
+                assert again.state == "idle", "the face waits for another start"
+                await again.send(type="start", microphone=False)
+                await again.until(lambda: again.state == "listening")
+                await again.send(type="text", text="Hi")
+                await again.until(lambda: again.spoken)
+                assert server._visit is visit and len(begun) == 2
+    assert closed == begun
+
+
+async def test_a_conversation_that_cannot_begin_or_close_does_not_lock_anyone_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken(self: Conversation, **options: Any) -> None:
+        raise ValueError("broken on purpose")
+
+    async with running() as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(Conversation, "start", broken)
+            patch.setattr(Conversation, "aclose", broken)
+            async with Page(server.link) as page:
+                await page.send(type="start", microphone=False)
+                await page.until(lambda: page.closed)
+                assert page.of("error")[-1]["code"] == "session"
+            visit = server._visit
+            assert visit is not None
+            await visit.aclose()
+            await visit._runner.aclose()
+        async with Page(server.link) as following:
+            await following.until(lambda: following.sound)
+            await following.send(type="start", microphone=False)
+            await following.until(lambda: following.state == "listening")
+            patched = server._visit
+            assert patched is not None and patched is not visit
+            monkeypatch.setattr(Conversation, "aclose", broken)
+        await server.aclose()
+        with pytest.raises(OSError):
+            async with Page(server.link):
+                pass
+
+
+def test_the_default_port_is_left_out_of_an_origin() -> None:
+    assert "http://127.0.0.1" in allowed_origins("127.0.0.1", 80, [])
+    assert "http://127.0.0.1" not in allowed_origins("127.0.0.1", 8080, [])
+
+
+async def test_a_wildcard_address_says_what_to_set(caplog: pytest.LogCaptureFixture) -> None:
+    async with running(**{"kiosk.host": "0.0.0.0"}):
+        assert "set kiosk.allowed_origins" in caplog.text
 
 
 async def test_debug_panel_figures() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -239,19 +237,6 @@ def test_mouth_inside_follows_jaw_tongue_and_lips() -> None:
     first_row = rig.mouth.lining_row_P == 0
     ring = opened.skin_V3[rig.mouth_ring_M][rig.mouth.lining_ring_P[first_row]]
     assert np.abs(opened.mouth_P3[first_row] - ring).max() < 0.01
-
-
-def test_a_frame_takes_about_a_millisecond_of_one_core() -> None:
-    """The figure is well under 1 ms on an idle core; the test leaves room for a busy machine."""
-    rig = sample_rig()
-    busy = motion(jawOpen=0.3, mouthSmile=0.3, eyeBlink=0.3, headYaw=0.1)
-    rig.deform(busy)
-    times = []
-    for _ in range(100):
-        start = time.perf_counter()
-        rig.deform(busy)
-        times.append(time.perf_counter() - start)
-    assert np.percentile(times, 10) < 3e-3
 
 
 @given(kinds, st.floats(0.0, 0.3), unit, unit, unit)

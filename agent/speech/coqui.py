@@ -23,7 +23,7 @@ from agent.speech.errors import SpeechError
 from agent.speech.voice import Utterance, Voice
 from avatar.audio.phones import TimedPhone
 
-INSTALL_HINT = "Install it with: pip install 'visavis[coqui]' (docs/speech.md says more)."
+INSTALL_HINT = "Install it with: pip install -c constraints.txt -e '.[coqui]' (docs/speech.md says more)."
 
 VITS_HOP = 256
 """Samples for each frame of a VITS duration, unless the model's own configuration says otherwise."""

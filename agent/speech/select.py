@@ -114,7 +114,9 @@ def voice_choice(settings: SpeechSettings) -> Choice:
                     "Set VISAVIS_SPEECH__TTS_MODEL to a folder with model.pth and config.json, or to a cached name.",
                 )  # fmt: skip
             if not installed():
-                raise SpeechError("engine_missing", "Coqui TTS is not installed.", "pip install 'visavis[coqui]'.")
+                raise SpeechError(
+                    "engine_missing", "Coqui TTS is not installed.", "pip install -c constraints.txt -e '.[coqui]'."
+                )
             find_model(settings.tts_model)
             return Choice(component, f"coqui/{settings.tts_model}", "its model is here")
         except SpeechError as error:

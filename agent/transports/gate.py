@@ -72,7 +72,10 @@ def allowed_origins(host: str, port: int, further: Sequence[str]) -> frozenset[s
     names = {f"[{host}]" if ":" in host else host}
     if host in ("127.0.0.1", "::1", "localhost"):
         names |= {"127.0.0.1", "[::1]", "localhost"}
-    return frozenset({f"http://{name}:{port}" for name in names} | {origin.rstrip("/") for origin in further})
+    own = {f"http://{name}:{port}" for name in names}
+    if port == 80:  # browsers leave out a scheme's default port
+        own |= {f"http://{name}" for name in names}
+    return frozenset(own | {origin.rstrip("/") for origin in further})
 
 
 class Bucket:

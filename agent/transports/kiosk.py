@@ -9,12 +9,14 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import signal
 import socket as socket_module
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from importlib.metadata import version
+from types import FrameType
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -46,6 +48,7 @@ TEXTS_PER_S: Final = 30
 GOODBYE_S: Final = 0.2
 """Between the last message and the end of the connection."""
 CLOSE_S: Final = 3.0
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Close:
@@ -117,16 +120,26 @@ class Kiosk:
         name = f"[{host}]" if ":" in host else host
         self._address = f"http://{name}:{port}"
         self._origins = allowed_origins(host, port, self._settings.kiosk.allowed_origins)
+        if host in ("0.0.0.0", "::") and not self._settings.kiosk.allowed_origins:  # noqa: S104 - compared, not bound
+            logger.warning(
+                "kiosk.host %s listens on every address, but no browser may talk from another machine yet: "
+                'set kiosk.allowed_origins to the address that its page is opened at, such as "http://%s%s"',
+                host, socket_module.gethostname(), "" if port == 80 else f":{port}",
+            )  # fmt: skip
         return self.link
 
     async def aclose(self) -> None:
         """Stop, within seconds."""
-        if self._visit is not None:
-            await self._visit.aclose("shutdown")
-            await asyncio.sleep(GOODBYE_S)
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
+        try:
+            if self._visit is not None:
+                await self._visit.aclose("shutdown")
+                await asyncio.sleep(GOODBYE_S)
+        except Exception:
+            logger.exception("the visit did not end cleanly")
+        finally:
+            if self._server is not None:
+                self._server.close()
+                await self._server.wait_closed()
 
     def _poster(self) -> bytes:
         return encode_jpeg(self._decoder.render(space.neutral()), self._settings.kiosk.jpeg_quality)
@@ -285,15 +298,23 @@ def _cannot_listen(host: str, port: int, error: OSError) -> str:
 
 
 async def serve(settings: Settings) -> None:
-    """Load everything, listen, print the link; return after SIGINT or SIGTERM. Raises what explains itself."""
+    """Load everything, listen, print the link; return after SIGINT or SIGTERM. Raises what explains itself.
+
+    A signal while it loads ends the process with 128 + its number.
+    """
     _check_port(settings)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    parts = await build_parts(settings)
+    with _stopping_at_once():
+        parts = await build_parts(settings)
+        try:
+            decoder = await asyncio.to_thread(load_decoder, settings)
+        except BaseException:
+            await close_parts(parts)
+            raise
     try:
-        decoder = await asyncio.to_thread(load_decoder, settings)
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, stopping.set)
         settle_memory()
         kiosk = Kiosk(
             settings, decoder, parts,
@@ -306,8 +327,24 @@ async def serve(settings: Settings) -> None:
             await kiosk.aclose()
     finally:
         await close_parts(parts)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def _stopping_at_once() -> Iterator[None]:
+    """While models load: the loop may be blocked and threads cannot be stopped, but there is no visitor to lose."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        os.write(2, b"Stopped while loading.\n")
+        os._exit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run_kiosk(settings: Settings) -> None:

@@ -35,6 +35,8 @@ ECHO_WARMUP_S: Final = 1.0
 MICROPHONE_BURST_S: Final = 4.0
 """How far ahead of real time the microphone may run: what a page sends at once after a stall."""
 STATS_EVERY_S: Final = 1.0
+START_S: Final = 3.0
+"""How long a conversation that nobody waits for any more may take to begin, before it is closed."""
 
 
 def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
@@ -140,27 +142,53 @@ class Visit:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        if self._conversation is not None:
-            await self._conversation.aclose()
+        """Never raises: whatever breaks here, the next visitor must find the decoder free."""
+        async with self._opening:  # a conversation that is beginning sees `over` and closes itself
+            conversation = self._conversation
+        if conversation is not None:
+            await _close_firmly(conversation)
         for task in self._tasks:
             task.cancel()
-        await self._runner.aclose()
+        try:
+            await self._runner.aclose()
+        except Exception:
+            logger.exception("the avatar did not stop cleanly")
 
     async def _begin(self) -> None:
         async with self._opening:
-            if self._conversation is None and not self.over.is_set():
-                conversation = Conversation(
-                    self._settings, self._parts, self._runner, self, echo_warmup_s=ECHO_WARMUP_S
-                )
-                try:
-                    await conversation.start()
-                except Exception:
-                    logger.exception("the conversation could not begin")
-                    message, hint = "The conversation could not begin.", "The terminal that runs visavis says why."
-                    self._send(protocol.ErrorMessage(code="session", message=message, hint=hint, fatal=True))
-                    self._finish()
-                else:
-                    self._conversation = conversation
+            if self._conversation is not None or self.over.is_set():
+                return
+            conversation = Conversation(self._settings, self._parts, self._runner, self, echo_warmup_s=ECHO_WARMUP_S)
+            starting = asyncio.create_task(conversation.start(), name="visit-start")
+            over = asyncio.create_task(self.over.wait())
+            try:
+                await asyncio.wait({starting, over}, return_when=asyncio.FIRST_COMPLETED)
+                if not self.over.is_set():
+                    if starting.exception() is None:
+                        self._conversation = conversation
+                    else:
+                        message, hint = "The conversation could not begin.", "The terminal that runs visavis says why."
+                        self._send(protocol.ErrorMessage(code="session", message=message, hint=hint, fatal=True))
+                        self._finish()
+            finally:
+                over.cancel()
+                if self._conversation is None:
+                    await asyncio.shield(self._abandon(starting, conversation))
+
+    async def _abandon(self, starting: asyncio.Task[None], conversation: Conversation) -> None:
+        """Close a conversation that failed to begin, or that was left while it began."""
+        # LiveKit closes only a session that has started, so it may finish that first.
+        await asyncio.wait({starting}, timeout=START_S)
+        starting.cancel()
+        for result in await asyncio.gather(starting, return_exceptions=True):
+            if isinstance(result, Exception):
+                logger.error("the conversation could not begin", exc_info=result)
+        await _close_firmly(conversation)
+        # The conversation has taken these over; the face lives on without it.
+        self._runner.clear()
+        self._runner.events.failed = lambda error: self.ended("error")
+        self._runner.set_state(State.IDLE)
+        self.state(State.IDLE)
 
     def _hear(self, packet: protocol.MicrophonePacket) -> None:
         if not self._heard.take(len(packet.pcm_S)):
@@ -251,3 +279,10 @@ class Visit:
                 figures |= self._conversation.latency.summary()
             self._send(protocol.Stats(**figures))
             await asyncio.sleep(STATS_EVERY_S)
+
+
+async def _close_firmly(conversation: Conversation) -> None:
+    try:
+        await conversation.aclose()
+    except Exception:
+        logger.exception("the conversation did not close cleanly")
