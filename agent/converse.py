@@ -18,7 +18,6 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from agent.errors import Unavailable
 from agent.latency import Turn
 from agent.parts import build_parts, build_runner, close_parts, load_decoder, settle_memory
 from agent.recorder import RecordedFrame, Recorder
@@ -28,7 +27,7 @@ from avatar.clock import FPS, FRAME_SAMPLES, MIC_RATE, STREAM_RATE
 from avatar.errors import AudioError
 from avatar.motion.idle import State
 from avatar.stream import FrameDecoder
-from config import Settings
+from config import ConfigError, Settings
 
 PACKET: Final = MIC_RATE // 50
 """Microphone samples at a time (20 ms)."""
@@ -115,7 +114,7 @@ async def converse(
     raise. The greeting is not said: the visitor speaks first.
     """
     if out_path.suffix.lower() != ".mp4":
-        raise Unavailable(f"--out must end in .mp4, not '{out_path.suffix}'.")
+        raise ConfigError(f"--out must end in .mp4, not '{out_path.suffix}'.")
     questions = [(path.name, microphone_sound(path)) for path in wavs]
     own_parts = parts is None
     parts = parts or await build_parts(settings)
