@@ -55,6 +55,7 @@ EndReason = Literal["idle", "time", "error", "closed"]
 CLOSE_TIMEOUT_S = 5.0
 DIALOGUE_PROBLEM = "The avatar could not find an answer."
 DIALOGUE_HINT = "Please ask again in a moment."
+VOICE_PROBLEM = "The avatar has lost its voice; its words are shown."
 
 
 @dataclass(slots=True)
@@ -290,7 +291,7 @@ class _Speaker(Agent):
                     yield frame
         except SpeechError as error:
             logger.warning("voice: %s", error)
-            self._listener.problem("voice", error.message, error.hint)
+            self._listener.problem("voice", VOICE_PROBLEM, "")
             async for _ in words:
                 pass
             # A second of silence carries the words to the captions.

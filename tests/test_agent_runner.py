@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent.playout import Finished
@@ -252,6 +252,7 @@ DELAYS = st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.001, 0.02, 0.06, 0.15]), min
 
 
 @settings(max_examples=60, deadline=None)
+@example([("push", 0.0, 1.0)], [0.15], [0.0])
 @given(ACTIONS, DELAYS, DELAYS)
 def test_any_order_of_events(
     actions: list[tuple[str, float, float]], step_delays: list[float], draw_delays: list[float]
@@ -285,7 +286,8 @@ def test_any_order_of_events(
             if s.runner.busy:
                 s.runner.end_segment()
             total = sum(pushed.values()) / STREAM_RATE
-            await s.clock.advance(total + 3.0 + 0.2 * len(actions))
+            slowest = max(max(step_delays) / FRAME_S, 1.0)  # steps that take longer than a frame stretch time
+            await s.clock.advance(slowest * (total + 3.0 + 0.2 * len(actions)))
             numbers = [f.segment for f in s.finished]
             assert numbers == sorted(set(numbers)) and set(pushed) <= set(numbers)
             assert all(f.interrupted or f.played == pushed.get(f.segment, 0) for f in s.finished)
