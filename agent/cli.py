@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agent.errors import EXIT_FAILED, EXIT_INPUT, explain
-from config import Loaded, load
+from config import ConfigError, Loaded, load
 
 app = typer.Typer(
     name="visavis",
@@ -202,6 +202,21 @@ def portrait_check(
     write_report(report.as_dict(), json_path)
     if not report.usable:
         raise typer.Exit(EXIT_INPUT)
+
+
+@portrait_app.command("prepare")
+def portrait_prepare(
+    image: Annotated[Path, typer.Argument(help="the portrait")],
+    out_path: Annotated[Path, typer.Option("--out", help="the identity to write, ending in .safetensors")],
+    face: Face = None,
+) -> None:
+    """Prepare a portrait once, as one file that any other machine can use with --portrait."""
+    from avatar.identity import prepare_identity
+
+    if out_path.suffix != ".safetensors":
+        raise ConfigError(f"--out must end in .safetensors, not '{out_path.suffix}'.")
+    written = prepare_identity(image, face_index=face).save(out_path)
+    out.print(f"{written}: ready; use it with --portrait {written}")
 
 
 @config_app.command("show")

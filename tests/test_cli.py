@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import skimage.data
+from PIL import Image
 
 from agent.cli import main
+from avatar.identity import load_identity
 
 
 def visavis(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -59,3 +62,16 @@ def test_config_show_names_sources_and_hides_secrets(
 )
 def test_wrong_usage(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
     assert visavis(monkeypatch, *arguments) == 2
+
+
+def test_a_portrait_is_prepared_once_and_used_as_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture, identity = tmp_path / "nasa.png", tmp_path / "nasa.safetensors"
+    Image.fromarray(skimage.data.astronaut()).save(picture)
+    assert visavis(monkeypatch, "portrait", "prepare", str(picture), "--out", str(identity)) == 0
+    picture.unlink()
+    assert load_identity(identity).size == 512
+    assert visavis(monkeypatch, "portrait", "prepare", str(picture), "--out", str(identity)) == 3
+    assert visavis(monkeypatch, "portrait", "prepare", str(picture), "--out", "x.npz") == 2
+    assert ".safetensors" in capsys.readouterr().err
