@@ -21,7 +21,7 @@ from agent.speech.flite import FliteVoice
 from agent.speech.voice import synthesize_all
 from avatar.clock import MIC_RATE, STREAM_RATE
 from avatar.errors import AudioError
-from config import Settings, load
+from config import ConfigError, Settings, load
 from tests.agent_stand_ins import DiscDecoder, KnowingSTT, ScriptedDialogue
 from tests.test_agent_session import LONG
 
@@ -117,7 +117,7 @@ async def test_what_cannot_be_heard_or_written_is_refused_at_once(tmp_path: Path
         await converse(kiosk(), [text], tmp_path / "o.mp4")
     with pytest.raises(AudioError, match="no file"):
         await converse(kiosk(), [tmp_path / "none.wav"], tmp_path / "o.mp4")
-    with pytest.raises(Unavailable, match=r"\.mp4"):
+    with pytest.raises(ConfigError, match=r"\.mp4"):
         await converse(kiosk(), [good], tmp_path / "o.avi")
     with pytest.raises(Unavailable, match="cannot be written"):
         await converse(
