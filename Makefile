@@ -57,7 +57,7 @@ test-deps: setup $(STAMPS)/dev
 
 test: test-deps
 	@cd web && npm run --silent test
-	@VISAVIS_TEST_ALL=1 $(BIN)/pytest
+	@TEST_ALL=1 $(BIN)/pytest
 
 check: $(STAMPS)/dev web
 	@$(BIN)/ruff check .

@@ -12,9 +12,9 @@ MAY_SKIP = ("coqui",)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Fail a `VISAVIS_TEST_ALL=1` run in which a test was skipped for lack of something."""
+    """Fail a `TEST_ALL=1` run in which a test was skipped for lack of something."""
     reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
-    if not os.environ.get("VISAVIS_TEST_ALL") or reporter is None or exitstatus != 0:
+    if not os.environ.get("TEST_ALL") or reporter is None or exitstatus != 0:
         return
     lost = [
         r for r in reporter.stats.get("skipped", []) if not any(word in str(r.longrepr).lower() for word in MAY_SKIP)
