@@ -101,7 +101,7 @@ class Knowledge:
             yield sentence
             await asyncio.sleep(0)
 
-    def answer(self, history: Sequence[Message], *, session_id: str = "") -> str:
+    def answer(self, history: Sequence[Message]) -> str:
         """The whole reply to the last message of `history`, which is all it depends on: sessions leave no trace."""
         assert history and history[-1].role == "user", "history ends with the user's message"
         question = re.sub(r"[^\w\s']", " ", history[-1].text.lower())

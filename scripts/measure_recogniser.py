@@ -111,7 +111,7 @@ async def main() -> None:
 
 def answer(knowledge: Knowledge, text: str) -> str:
     """What a new visitor who says this is told."""
-    return knowledge.answer([Message("user", text)], session_id="measure")
+    return knowledge.answer([Message("user", text)])
 
 
 async def speak(text: str, voice: str, snr: float | None) -> bytes:

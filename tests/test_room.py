@@ -23,7 +23,8 @@ from livekit import api, rtc
 from agent.errors import Unavailable
 from agent.transports.livekit_server import LocalLiveKit, answers, find_binary, free_port
 from agent.transports.room import serve_room
-from agent.transports.room_page import DIST, RoomPage
+from agent.transports.room_page import RoomPage
+from agent.transports.static import DIST
 from avatar.clock import STREAM_RATE
 from avatar.errors import PortraitError
 from config import load

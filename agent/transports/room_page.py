@@ -9,16 +9,15 @@ from __future__ import annotations
 import datetime as dt
 import hmac
 import secrets
-from pathlib import Path
 
 from aiohttp import web
 from livekit import api
 
 from agent.errors import Unavailable
 from agent.transports.gate import Bucket
+from agent.transports.static import DIST
 from config import Settings
 
-DIST = Path(__file__).resolve().parents[2] / "web" / "dist"
 TOKEN_TTL = dt.timedelta(minutes=10)
 DEPARTURE_S = 20
 """A room outlives its visitor by this: longer than the time in which they may come back."""
