@@ -29,6 +29,8 @@ class Sample:
     pose: Pose
     expression_K: NDArray[np.float64]
     rgb_HW3: NDArray[np.uint8] = field(default_factory=lambda: np.full((SIZE, SIZE, 3), 128, np.uint8))
+    glasses_S22: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2, 2), np.float32))
+    glasses_radius: float = 0.0
 
 
 def expression(**channels: float) -> NDArray[np.float64]:

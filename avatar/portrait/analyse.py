@@ -101,6 +101,10 @@ class PortraitAnalysis:
     """Hairline to chin in the original, px."""
     source_size: tuple[int, int] = (0, 0)
     """Width and height of the original, px."""
+    glasses_S22: F32 = field(default_factory=lambda: np.zeros((0, 2, 2), np.float32))
+    """[S, 2, 2] px: the frame of the glasses as straight strokes (start, end); none without glasses."""
+    glasses_radius: float = 0.0
+    """Half the thickness of the strokes, px."""
     timings_ms: dict[str, float] = field(default_factory=dict)
 
     def pack(self) -> dict[str, NDArray[Any]]:

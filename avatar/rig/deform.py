@@ -1,8 +1,8 @@
 """One motion vector -> one deformed face.
 
 Order: expression channels (linear, with a few limits between channels that share muscles) -> lips meet, lids meet
-(contact, spread biharmonically over the skin around) -> the mouth's inside follows jaw and lips -> head pose and
-perspective. Everything that depends on the portrait only is computed once, in `Deformer.__init__`.
+(contact, spread biharmonically over the skin around) -> glasses stay with the head -> the mouth's inside follows jaw
+and lips -> head pose and perspective. Everything that depends on the portrait only is computed once, in `Deformer.__init__`.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Deformer:
             self._lips.touch(skin, 0.0)  # so that nothing parts them at rest
         self._lids.move(skin, rig.source_expression_K[_BLINK], np.zeros(2))
         self._residual_V3 = rig.rest_V3 - skin
+        self._rigid_V1 = np.ascontiguousarray(rig.rigid_V[:, None]) if rig.rigid_V.any() else None
 
     def deform(self, motion_D: F32) -> DeformedFace:
         """Apply one motion vector, float32 [52], clamped to the safe range."""
@@ -73,6 +74,8 @@ class Deformer:
         in_head = pose.R_33.T @ axis  # the lids follow the eye in the head, against the portrait's own gaze
         drop_2 = rig.eyes.ball_radius_2 * (in_head[1] - self._source_axis[1])
         self._lids.move(skin, motion[_BLINK], drop_2)
+        if self._rigid_V1 is not None:  # glasses
+            skin += self._rigid_V1 * (rig.rest_V3 - skin)
 
         inside, normals = self._inside(channels, skin)
         ball = rig.move(rig.eyes.ball_centre_23, pose)

@@ -25,6 +25,7 @@ from avatar.rig import mesh, snap
 from avatar.rig.basis import Basis
 from avatar.rig.eyes import fit_eyes
 from avatar.rig.mouth import build_mouth
+from avatar.rig.rigid import rigid_weights
 from avatar.rig.types import FittedRig
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ class Solution:
 def fit_rig(analysis: PortraitAnalysis) -> FittedRig:
     """Fit a personal rig to an analysed portrait.
 
-    Needs landmarks_N3 (px; at least 468), iris_2K3, eye_contour_2K3 and rgb_HW3 of a framed square portrait.
+    Needs landmarks_N3 (px; at least 468), iris_2K3, eye_contour_2K3, rgb_HW3 and the glasses of a framed square
+    portrait.
     Takes a few hundred milliseconds. ValueError when the landmarks are not finite.
     """
     basis = basis_module.load()
@@ -143,6 +145,9 @@ def fit_rig(analysis: PortraitAnalysis) -> FittedRig:
         landmarks_468=np.arange(468, dtype=np.int32),
         jaw_K6=_f32(jaw_K6),
         jaw_hinge_3=_f32(pose.apply(basis.jaw_hinge_3[None])[0] + _mouth_shift(snap_shift, topology)),
+        rigid_V=rigid_weights(
+            rest_V3, topology.triangles_T3, topology.eye_ring_2E, analysis.glasses_S22, analysis.glasses_radius, width
+        ),
         fit_report=_f32(np.r_[_spread_of(solution.residual_468), _spread_of(after), pose.scale]),
     )
 

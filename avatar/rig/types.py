@@ -179,6 +179,8 @@ class FittedRig:
     """Rigid motion of the lower jaw per channel: rotation vector (radians) and shift (px), about `jaw_hinge_3`."""
     jaw_hinge_3: F32
     """px."""
+    rigid_V: F32
+    """0..1: 1 = held to the head, whatever the expression (frames of glasses; rigid.py). All zero without glasses."""
     fit_report: F32
     """Residuals in px before and after the snap (median, 95 %, largest each) and the camera's own: see fit.py."""
 
@@ -263,6 +265,8 @@ def _check(rig: FittedRig) -> None:
     sound = (
         all(a.shape == (count, 3) and a.dtype == np.float32 for a in per_vertex.values())
         and rig.basis_KV3.shape == (EXPRESSION_DIM, count, 3)
+        and rig.rigid_V.shape == (count,)
+        and rig.rigid_V.dtype == np.float32
         and rig.source_expression_K.shape == (EXPRESSION_DIM,)
         and rig.jaw_K6.shape == (EXPRESSION_DIM, 6)
         and all(len(a) == inside for a in per_vertex_inside.values())
