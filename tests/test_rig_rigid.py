@@ -34,7 +34,7 @@ def frame_around(landmarks_N3: NDArray[np.float32]) -> NDArray[np.float32]:
         strokes += list(np.stack([ring[:-1], ring[1:]], 1))
         middles.append((middle, radius))
     (right, r0), (left, r1) = middles
-    strokes.append(np.array([right + [r0, 0], left - [r1, 0]]))
+    strokes.append(np.array([right + np.array([r0, 0]), left - np.array([r1, 0])]))
     return np.asarray(strokes, np.float32)
 
 

@@ -2,7 +2,8 @@
 
 Order: expression channels (linear, with a few limits between channels that share muscles) -> lips meet, lids meet
 (contact, spread biharmonically over the skin around) -> glasses stay with the head -> the mouth's inside follows jaw
-and lips -> head pose and perspective. Everything that depends on the portrait only is computed once, in `Deformer.__init__`.
+and lips -> head pose and perspective. Everything that depends on the portrait only is computed once, in
+`Deformer.__init__`.
 """
 
 from __future__ import annotations
