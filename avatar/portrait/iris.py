@@ -31,8 +31,11 @@ _REACH_UP: Final = 0.12
 _SHARED: Final = 0.7
 """Weight of the other eye's edge in the choice of the radius."""
 _STEPS: Final = 17
-_RADII: Final = np.linspace(0.8, 1.2, 21)
-"""Search range of the radius / the model's."""
+_RADII: Final = np.linspace(0.84, 1.32, 25)
+"""Search range of the radius / the model's, which errs to the small side."""
+_LARGER: Final = 0.32
+_SMALLER: Final = 0.14
+"""How much larger and smaller than the model's the radius may be; inner rings and pupils have edges, too."""
 _MIN_WIDTH: Final = 10.0
 """Eyes narrower than this (px) are left to the model."""
 _EDGE: Final = 10.0
@@ -42,6 +45,10 @@ _ARC: Final = np.radians([*range(-36, 61, 6)])
 _PRIOR: Final = 0.3
 """What a circle at the end of the search range loses, as a share of the best edge."""
 _MIN_EDGE: Final = 0.12
+_GLARE: Final = 0.45
+"""Half the width (in radii) under which a bright spot in the iris is a reflection."""
+_GLARE_WITHIN: Final = 0.9
+"""Radii from the iris' middle in which reflections are looked for: beyond, narrow whites look alike."""
 
 
 def refine_irises(rgb_HW3: U8, iris_2K3: F64, lids_2K3: F64) -> F64:
@@ -84,7 +91,8 @@ def _scores(rgb_HW3: U8, centre_2: F64, radius: float, lids_K3: F64, width: floa
         rgb_HW3, M_23, (side, side), flags=cv2.INTER_AREA | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
     )
     # without red, in which bright skin and brown irises look alike
-    light_HW = cv2.GaussianBlur(crop_HW3[..., 1:].astype(np.float32).mean(-1), (0, 0), 1.5)
+    light_HW = _without_glare(crop_HW3[..., 1:].astype(np.float32).mean(-1), zoom * radius)
+    light_HW = cv2.GaussianBlur(light_HW, (0, 0), 1.5)
     open_HW = np.zeros((side, side), np.float32)
     lids = (lids_K3[list(LID_RING), :2] - M_23[:, 2]) * zoom
     cv2.fillPoly(open_HW, [np.rint(lids * 16).astype(np.int32)], 1.0, cv2.LINE_AA, shift=4)
@@ -110,8 +118,19 @@ def _scores(rgb_HW3: U8, centre_2: F64, radius: float, lids_K3: F64, width: floa
         # a side of which little is seen says little; dividing by at least five arcs keeps it quiet
         value += (edge[..., part] * weight[..., part]).sum(-1) / np.maximum(total, 5.0) / 2
     far_C = ((shift_C2 / radius / [_REACH, _REACH_UP]) ** 2).sum(1)
-    far = far_C[:, None] + ((_RADII - 1) / 0.2) ** 2
+    far = far_C[:, None] + ((_RADII - 1) / np.where(_RADII > 1, _LARGER, _SMALLER)) ** 2
     return value - _PRIOR * np.maximum(value.max(), 0) * far / 2, shift_C2
+
+
+def _without_glare(light_HW: F32, radius: float) -> F32:
+    """Small bright spots well inside the model's iris (its middle is the crop's) are reflections: their edges are
+    sharper than the limbus and would draw the circle in."""
+    side = light_HW.shape[0]
+    yy, xx = np.mgrid[:side, :side] - (side - 1) / 2
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(_GLARE * radius) + 1,) * 2)
+    opened = cv2.morphologyEx(light_HW, cv2.MORPH_OPEN, kernel)
+    share = np.clip((_GLARE_WITHIN - np.hypot(xx, yy) / radius) / 0.1, 0.0, 1.0).astype(np.float32)
+    return np.asarray(light_HW + (opened - light_HW) * share, np.float32)
 
 
 def _look_up(image_HW: F32, points: F64) -> F64:
