@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from avatar.render.eye_layers import EyeLayers, lid_steps, take_eyes
 from avatar.render.images import LUMA, fill, sample, vertex_normals
+from avatar.render.plate import background_plate
 from avatar.rig.types import FittedRig
 
 F32 = NDArray[np.float32]
@@ -89,22 +90,6 @@ def prepare_layers(rgb_HW3: U8, matte_HW: F32, rig: FittedRig) -> Layers:
         white_3=white_tone(eyes.tone_3, rgb_HW3, rig),
         light_4=light,
     )
-
-
-def background_plate(rgb_HW3: U8, matte_HW: F32) -> U8:
-    """The background, continued behind the person; uint8 [H, W, 3]."""
-    size = rgb_HW3.shape[0]
-    person = (matte_HW > 0.02).astype(np.uint8)
-    margin = max(1, size // 170)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
-    known = 1.0 - np.asarray(cv2.dilate(person, disc), np.float32)
-    filled = fill(rgb_HW3.astype(np.float32), known)
-    # grain, so that the filled part does not look airbrushed beside the rest
-    soft = cv2.GaussianBlur(rgb_HW3.astype(np.float32), (0, 0), 2)
-    grain = float(np.median(np.abs(rgb_HW3 - soft)[known > 0])) * 1.2 if known.any() else 0.0
-    noise = np.random.default_rng(7).normal(0.0, min(grain, 6.0), rgb_HW3.shape[:2])[..., None]
-    filled = np.where(known[..., None] > 0, rgb_HW3, filled + noise * (1 - known[..., None]))
-    return np.clip(np.rint(filled), 0, 255).astype(np.uint8)
 
 
 def person_layer(rgb_HW3: U8, matte_HW: F32, plate_HW3: U8) -> U8:

@@ -1,0 +1,111 @@
+"""The still background behind the person, continued to where the person uncovers it.
+
+Blurred backgrounds are continued smoothly along their edges (Bertalmio, Bertozzi, Sapiro: Navier-Stokes, Fluid
+Dynamics, and Image and Video Inpainting, CVPR 2001, at half resolution), textured ones with patches of themselves
+(`patches.py`), each where the picture around is so. docs/face/head.md has the comparison.
+
+Shape suffixes: H x W frame pixels.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.render.images import fill
+from avatar.render.patches import continue_texture
+
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+B = NDArray[np.bool_]
+
+MARGIN: Final = 0.01
+"""Frame sides around the matte that are not trusted: hair that the matte missed would stay behind as a ghost."""
+REACH: Final = 0.16
+"""Frame sides that a motion can uncover at most; deeper inside the fill need not be sharp."""
+ROUGH: Final = (1.1, 1.9)
+"""Levels (0..255) of detail of about 2 px below which a background counts as smooth, above which as textured."""
+GRAIN: Final = 1.2
+"""px: finer than this is grain, which smooth fills get back from the patches."""
+CUT_OUT: Final = 128
+"""Grey that the loader puts behind cut-out portraits (`portrait/image.py`)."""
+STUDIO: Final = ((214, 218, 222), (150, 158, 166))
+"""Backdrop of cut-out portraits: colour behind the head, and in the corners."""
+
+
+def background_plate(rgb_HW3: U8, matte_HW: F32) -> U8:
+    """The background without the person; uint8 [H, W, 3]. What is surely background stays as it is.
+
+    rgb_HW3: the framed portrait; matte_HW: 0..1 person. A cut-out (nothing but the loader's grey around the person)
+    gets a plain studio backdrop.
+    """
+    known = surely_background(matte_HW)
+    if not known.any() or (rgb_HW3[known] == CUT_OUT).all():
+        return studio(rgb_HW3.shape[0])
+    return continued(rgb_HW3, known)
+
+
+def surely_background(matte_HW: F32) -> B:
+    """Pixels that show nothing of the person; bool [H, W]."""
+    margin = max(1, round(MARGIN * matte_HW.shape[0]))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
+    return np.asarray(cv2.dilate((matte_HW > 0.02).astype(np.uint8), disc) == 0)
+
+
+def continued(rgb_HW3: U8, known_HW: B) -> U8:
+    """The picture with the unknown filled from the known; uint8 [H, W, 3]."""
+    rgb = rgb_HW3.astype(np.float32)
+    reach = max(8, round(REACH * rgb.shape[0]))
+    smooth = _along_edges(rgb_HW3, known_HW, reach)
+    patched = continue_texture(rgb, known_HW, reach)
+    grain = patched - cv2.GaussianBlur(patched, (0, 0), GRAIN)
+    textured = roughness(rgb, known_HW)
+    filled = smooth + grain + textured[..., None] * (patched - smooth - grain)
+    return np.asarray(np.where(known_HW[..., None], rgb_HW3, np.clip(np.rint(filled), 0, 255)), np.uint8)
+
+
+def roughness(rgb_HW3: F32, known_HW: B) -> F32:
+    """0 where the background around is smooth .. 1 where it is textured, continued over the unknown; [H, W]."""
+    side = rgb_HW3.shape[0]
+    filled = fill(rgb_HW3, known_HW.astype(np.float32))
+    detail = np.abs(cv2.GaussianBlur(filled, (0, 0), 2.0) - cv2.GaussianBlur(filled, (0, 0), 4.0)).mean(-1)
+    inside = cv2.erode(known_HW.astype(np.uint8), np.ones((7, 7), np.uint8)).astype(np.float32)
+    sigma = 0.05 * side
+    weight = cv2.GaussianBlur(inside, (0, 0), sigma)
+    local = cv2.GaussianBlur(detail * inside, (0, 0), sigma) / np.maximum(weight, 1e-4)
+    local = fill(local[..., None], (weight > 0.02).astype(np.float32))[..., 0]
+    share = np.clip((local - ROUGH[0]) / (ROUGH[1] - ROUGH[0]), 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)
+
+
+def _along_edges(rgb_HW3: U8, known_HW: B, reach: int) -> F32:
+    """Smooth continuation: Navier-Stokes near the known, pyramid interpolation farther in; float32 [H, W, 3]."""
+    height, width = known_HW.shape
+    half = (width // 2, height // 2)
+    small_known = cv2.resize(known_HW.astype(np.float32), half, interpolation=cv2.INTER_AREA) > 0.99
+    share = known_HW.astype(np.float32)[..., None]
+    small = cv2.resize(rgb_HW3 * share, half, interpolation=cv2.INTER_AREA)
+    small = small / np.maximum(cv2.resize(share, half, interpolation=cv2.INTER_AREA), 1e-3)[..., None]
+    away = cv2.distanceTransform((~small_known).astype(np.uint8), cv2.DIST_L2, 3)
+    rough = fill(small, small_known.astype(np.float32))
+    start = np.clip(np.rint(rough), 0, 255).astype(np.uint8)
+    near = (~small_known & (away <= reach / 2)).astype(np.uint8)
+    lined = np.asarray(cv2.inpaint(start, near, 5, cv2.INPAINT_NS), np.float32)
+    # its streaks grow uncertain with depth: they fade into the interpolation
+    fade = np.clip(away / (reach / 2) * 1.5 - 0.5, 0, 1)[..., None]
+    both = lined + fade * (rough - lined)
+    both = cv2.GaussianBlur(both, (0, 0), 1.0) * ~small_known[..., None] + small * small_known[..., None]
+    return np.asarray(cv2.resize(both.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+def studio(side: int) -> U8:
+    """A plain backdrop, lighter behind the head; uint8 [side, side, 3]."""
+    y, x = np.mgrid[:side, :side].astype(np.float32) / max(side - 1, 1) - np.array([0.42, 0.5])[:, None, None]
+    out = np.clip(np.hypot(x, y) / 0.75, 0, 1)[..., None]
+    light, dark = (np.array(colour, np.float32) for colour in STUDIO)
+    noise = np.random.default_rng(7).uniform(-0.5, 0.5, (side, side, 1))  # against banding
+    shade = light + (dark - light) * out * out * (3 - 2 * out) + noise
+    return np.asarray(np.clip(np.rint(shade), 0, 255), np.uint8)
