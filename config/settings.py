@@ -24,6 +24,7 @@ class AvatarSettings(Section):
     face_index: int | None = Field(
         None, ge=0, description="which face of the picture, 0 the largest; None refuses to guess"
     )
+    glasses: Literal["auto", "yes", "no"] = Field("auto", description="does the portrait wear glasses; auto looks")
     size: Literal[256, 512, 768] = Field(512, description="width and height of the video in pixels")
     seed: int = Field(0, ge=0, description="seed of blinks, gaze and head motion")
     models_dir: Path | None = Field(None, description="folder that already holds the portrait-analysis model files")
