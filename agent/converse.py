@@ -19,15 +19,17 @@ import soxr
 from numpy.typing import NDArray
 
 from agent.latency import Turn
-from agent.parts import build_parts, build_runner, close_parts, load_decoder, settle_memory
+from agent.media import check_clip
+from agent.parts import build_parts, build_runner, close_parts, settle_memory
 from agent.recorder import RecordedFrame, Recorder
 from agent.session import Conversation, EndReason, Parts
 from avatar.audio.load import load_audio
 from avatar.clock import FPS, FRAME_SAMPLES, MIC_RATE, STREAM_RATE
+from avatar.decoders import frame_format, open_decoder
 from avatar.errors import AudioError
 from avatar.motion.idle import State
 from avatar.stream import FrameDecoder
-from config import ConfigError, Settings
+from config import Settings
 
 PACKET: Final = MIC_RATE // 50
 """Microphone samples at a time (20 ms)."""
@@ -113,16 +115,15 @@ async def converse(
     Raises AudioError for a file that cannot be heard, Unavailable when the MP4 cannot be written, and what the parts
     raise. The greeting is not said: the visitor speaks first.
     """
-    if out_path.suffix.lower() != ".mp4":
-        raise ConfigError(f"--out must end in .mp4, not '{out_path.suffix}'.")
+    shape = check_clip(out_path, frame_format(settings.avatar))
     questions = [(path.name, microphone_sound(path)) for path in wavs]
     own_parts = parts is None
     parts = parts or await build_parts(settings)
     recorder: Recorder | None = None
     try:
-        decoder = decoder or await asyncio.to_thread(load_decoder, settings)
+        decoder = decoder or await asyncio.to_thread(open_decoder, settings.avatar)
         settle_memory()
-        recorder = Recorder(out_path, size=settings.avatar.size)
+        recorder = Recorder(out_path, shape)
         runner = build_runner(settings, decoder=decoder, sink=recorder)
         visitor = _Visitor()
         conversation = Conversation(settings, parts, runner, visitor)

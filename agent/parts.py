@@ -17,6 +17,7 @@ from agent.session import Parts
 from agent.speech.select import choose_stt, choose_voice
 from agent.speech.turns import make_vad, turn_handling
 from avatar.clock import MIC_RATE
+from avatar.decoders import open_decoder
 from avatar.motion.stream import MotionStream
 from avatar.motion.viseme_net import VisemeNet
 from avatar.stream import FrameDecoder
@@ -91,22 +92,12 @@ async def close_parts(parts: Parts) -> None:
     await parts.dialogue.aclose()
 
 
-def load_decoder(settings: Settings) -> FrameDecoder:
-    """The portrait's decoder, compiled and warm; takes seconds. Raises PortraitError."""
-    from avatar.identity import load_identity
-    from avatar.render.decoder import Decoder
-
-    decoder = Decoder(load_identity(settings.avatar.portrait, settings.avatar), size=settings.avatar.size)
-    decoder.warm_up()
-    return decoder
-
-
 def build_runner(
     settings: Settings, *, decoder: FrameDecoder | None = None, sink: Sink | None = None, clock: Clock | None = None
 ) -> AvatarRunner:
     """A runner of the settings' avatar, not yet started; loads the decoder unless one is given."""
     motion = MotionStream(seed=settings.avatar.seed, viseme_net=VisemeNet())
-    return AvatarRunner(decoder or load_decoder(settings), motion, sink, clock=clock)
+    return AvatarRunner(decoder or open_decoder(settings.avatar), motion, sink, clock=clock)
 
 
 def settle_memory() -> None:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.clock import ThreadWorker
-from agent.media import Mp4Writer
+from agent.media import ClipWriter
 from avatar.clock import FRAME_SAMPLES
 from avatar.motion import space
+from avatar.render.output import FrameFormat
 from avatar.stream import AVFrame
 
 MAX_WAITING: Final = 100
@@ -35,19 +36,19 @@ class RecordedFrame:
 
 
 class Recorder:
-    """Writes sound and pictures to an MP4 file, frame by frame, and keeps a few figures of each.
+    """Writes sound and pictures to an clip, frame by frame, and keeps a few figures of each.
 
     A frame whose picture never came shows the one before, as a visitor's page would.
     """
 
-    def __init__(self, path: Path, *, size: int) -> None:
+    def __init__(self, path: Path, shape: FrameFormat) -> None:
         """Raises Unavailable when the file cannot be written."""
         self.frames: list[RecordedFrame] = []
-        self._writer = Mp4Writer(path, size=size, preset="ultrafast")  # the conversation needs the cores
+        self._writer = ClipWriter(path, shape, fast=True)  # the conversation needs the cores
         self._worker = ThreadWorker("visavis-record")
         self._sounds: deque[AVFrame] = deque()
         self._writing: set[asyncio.Future[None]] = set()
-        self._blank: NDArray[np.uint8] | None = np.zeros((size, size, 3), np.uint8)
+        self._blank: NDArray[np.uint8] | None = np.zeros(shape.shape, np.uint8)
         self._shown = -1
         self._patch: NDArray[np.float32] | None = None
 
@@ -58,8 +59,9 @@ class Recorder:
 
     def encode(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
         """The picture, and how much its lower middle (the mouth) differs from the one before, in grey levels."""
-        size = image.shape[0]
-        region = image[size // 2 : size * 7 // 8 : _PATCH, size // 4 : size * 3 // 4 : _PATCH, 1].astype(np.float32)
+        height, width = image.shape[:2]
+        rows, columns = slice(height // 2, height * 7 // 8, _PATCH), slice(width // 4, width * 3 // 4, _PATCH)
+        region = image[rows, columns, 1].astype(np.float32)
         change = 0.0 if self._patch is None else float(np.abs(region - self._patch).mean())
         self._patch = region
         return image.copy(), change

@@ -1,4 +1,4 @@
-"""`visavis render`: one portrait plus audio or text gives an MP4."""
+"""`visavis render`: one portrait plus audio or text gives a clip."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from agent.errors import Unavailable
 from avatar.audio.phones import TimedPhone
 from avatar.clock import FPS, FRAME_SAMPLES, STREAM_RATE
 from avatar.errors import AudioError
-from config import ConfigError, Settings
+from config import Settings
 
 AHEAD_SAMPLES = 2 * STREAM_RATE
 """How much speech is queued ahead of the picture: enough look-ahead for the lips, little memory."""
@@ -54,18 +54,16 @@ def render_clip(
 
     Raises AvatarError, ConfigError or Unavailable.
     """
-    from agent.media import Mp4Writer
-    from avatar.identity import load_identity
+    from agent.media import ClipWriter, check_clip
+    from avatar.decoders import frame_format, open_decoder
     from avatar.motion.stream import MotionStream
     from avatar.motion.viseme_net import VisemeNet
-    from avatar.render.decoder import Decoder
     from avatar.stream import AvatarStream
 
-    if out_path.suffix.lower() != ".mp4":
-        raise ConfigError(f"--out must end in .mp4, not '{out_path.suffix}'.")
+    shape = check_clip(out_path, frame_format(settings.avatar))
     if not out_path.parent.is_dir():
         raise Unavailable(f"The folder {out_path.parent} does not exist. Make it first.")
-    part = out_path.with_suffix(".part.mp4")
+    part = out_path.with_suffix(f".part{out_path.suffix}")
     try:
         part.touch()
     except OSError as error:
@@ -77,9 +75,7 @@ def render_clip(
         raise AudioError("empty", "There is no sound in the input.", "Give a file with speech in it.")
 
     started = time.perf_counter()
-    identity = load_identity(settings.avatar.portrait, settings.avatar)
-    decoder = Decoder(identity, size=settings.avatar.size)
-    decoder.warm_up()
+    decoder = open_decoder(settings.avatar)
     stream = AvatarStream(decoder, MotionStream(seed=settings.avatar.seed, viseme_net=VisemeNet()))
     prepared_s = time.perf_counter() - started
 
@@ -89,7 +85,7 @@ def render_clip(
     started = time.perf_counter()
     try:
         with (
-            Mp4Writer(part, size=settings.avatar.size) as writer,
+            ClipWriter(part, shape) as writer,
             Progress(
                 TextColumn("rendering"), BarColumn(), TextColumn("{task.completed} frames"), TimeRemainingColumn(),
                 console=console, transient=True,
@@ -127,7 +123,8 @@ def render_clip(
         "captions": str(captions) if captions else None,
         "portrait": settings.avatar.portrait,
         "seed": settings.avatar.seed,
-        "size": settings.avatar.size,
+        "width": shape.width,
+        "height": shape.size,
         "frames": frames,
         "duration_s": frames / FPS,
         "prepare_s": round(prepared_s, 3),

@@ -20,7 +20,7 @@ from config.settings import Settings
 ENV_PREFIX: Final = "VISAVIS_"
 PROFILE_VARIABLE: Final = ENV_PREFIX + "PROFILE"
 PROFILES_DIR = Path(__file__).parent / "profiles"
-FILE_OR_NAME: Final = ("avatar.portrait", "speech.stt_model", "speech.tts_model")
+FILE_OR_NAME: Final = ("avatar.portrait", "avatar.background", "speech.stt_model", "speech.tts_model")
 """Settings that are either a file or folder, or a name that means something elsewhere."""
 
 

@@ -25,7 +25,11 @@ class AvatarSettings(Section):
         None, ge=0, description="which face of the picture, 0 the largest; None refuses to guess"
     )
     glasses: Literal["auto", "yes", "no"] = Field("auto", description="does the portrait wear glasses; auto looks")
-    size: Literal[256, 512, 768] = Field(512, description="width and height of the video in pixels")
+    size: Literal[256, 512, 768, 1024] = Field(512, description="height of the video in pixels")
+    framing: Literal["square", "portrait"] = Field("square", description="square, or portrait for 9:16")
+    background: str = Field(
+        "photo", description="photo, transparent, a colour such as #e8eef4, or an image file that fills the frame"
+    )
     seed: int = Field(0, ge=0, description="seed of blinks, gaze and head motion")
     models_dir: Path | None = Field(None, description="folder that already holds the portrait-analysis model files")
     cache_dir: Path | None = Field(None, description="cache for model files and identities; default ~/.cache/visavis")

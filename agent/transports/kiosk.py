@@ -26,13 +26,14 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from agent.errors import Unavailable
-from agent.parts import build_parts, close_parts, load_decoder, settle_memory
+from agent.parts import build_parts, close_parts, settle_memory
 from agent.session import Parts
 from agent.transports import protocol
 from agent.transports.gate import Admission, Bucket, Gate, allowed_origins
 from agent.transports.outbox import Outbox
 from agent.transports.static import StaticSite, response
 from agent.transports.visit import Visit, encode_jpeg
+from avatar.decoders import frame_format, open_decoder
 from avatar.motion import space
 from avatar.stream import FrameDecoder
 from config import Settings
@@ -76,6 +77,7 @@ class Kiosk:
         on_link: Callable[[str], None] = lambda link: None,
     ) -> None:
         self._settings = settings
+        self._format = frame_format(settings.avatar)
         self._decoder = decoder
         self._parts = parts
         self._site = site or StaticSite(poster=self._poster())
@@ -211,7 +213,9 @@ class Kiosk:
             profile=self._settings.profile,
             title=session.title,
             language=session.language,
-            size=self._settings.avatar.size,
+            width=self._format.width,
+            height=self._format.size,
+            alpha=self._format.transparent,
             disclosure=session.disclosure,
             debug=session.debug,
         )
@@ -308,7 +312,7 @@ async def serve(settings: Settings) -> None:
     with _stopping_at_once():
         parts = await build_parts(settings)
         try:
-            decoder = await asyncio.to_thread(load_decoder, settings)
+            decoder = await asyncio.to_thread(open_decoder, settings.avatar)
         except BaseException:
             await close_parts(parts)
             raise

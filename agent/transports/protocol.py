@@ -56,7 +56,9 @@ class Hello(_Message):
     language: str
     sample_rate: int = STREAM_RATE
     fps: int = FPS
-    size: int
+    width: int
+    height: int
+    alpha: bool
     disclosure: str
     debug: bool
 

@@ -21,13 +21,13 @@ from livekit import api
 from livekit.agents import AgentServer, JobContext, JobProcess
 
 from agent.errors import Unavailable
-from agent.parts import build_parts, build_runner, close_parts, load_decoder, settle_memory
+from agent.parts import build_parts, build_runner, close_parts, settle_memory
 from agent.speech.select import recogniser_choice, voice_choice
 from agent.transports.livekit_server import LocalLiveKit, answers
 from agent.transports.room_page import RoomPage
 from agent.transports.room_visit import RoomVisit
-from avatar.identity import load_identity
-from config import Settings
+from avatar.decoders import frame_format, identity_of, open_decoder
+from config import ConfigError, Settings
 from dialogue.registry import create
 
 logger = logging.getLogger("visavis.room")
@@ -66,7 +66,7 @@ def _load_of(places: int, worker: AgentServer) -> float:
 def _load(settings: Settings, process: JobProcess) -> None:
     """Runs once in each job process, before its visit: what takes seconds and belongs to no event loop."""
     process.userdata["settings"] = settings
-    process.userdata["decoder"] = load_decoder(settings)
+    process.userdata["decoder"] = open_decoder(settings.avatar)
 
 
 async def _visit(context: JobContext) -> None:
@@ -94,7 +94,9 @@ async def _visit(context: JobContext) -> None:
 
 async def _check(settings: Settings) -> None:
     """Refuse here and now what would else fail in a job process, after the link has been given."""
-    await asyncio.to_thread(load_identity, settings.avatar.portrait, settings.avatar)
+    if frame_format(settings.avatar).transparent:
+        raise ConfigError("A room's video has no transparency: choose another avatar.background.")
+    await asyncio.to_thread(identity_of, settings.avatar)
     dialogue = create(settings.dialogue)
     await dialogue.open()
     await dialogue.aclose()

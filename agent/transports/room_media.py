@@ -18,6 +18,7 @@ from livekit import rtc
 from numpy.typing import NDArray
 
 from avatar.clock import FRAME_SAMPLES, STREAM_RATE
+from avatar.render.output import FrameFormat
 from avatar.stream import AVFrame
 
 logger = logging.getLogger("visavis.room")
@@ -32,12 +33,12 @@ VIDEO_BITRATE: Final = 1_200_000
 class RoomSink:
     """A runner's sink that publishes into a room. `stalled` is set when LiveKit takes no more sound."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, shape: FrameFormat) -> None:
         self.stalled = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._size = size
+        self._width, self._height = shape.width, shape.size
         self._audio = rtc.AudioSource(STREAM_RATE, 1, queue_size_ms=1000)
-        self._video = rtc.VideoSource(size, size)
+        self._video = rtc.VideoSource(self._width, self._height)
         self._sounds: asyncio.Queue[AVFrame] = asyncio.Queue(MAX_SOUNDS)
         self._heard_at: dict[int, float] = {}
         self._pending: dict[int, asyncio.TimerHandle] = {}
@@ -98,7 +99,7 @@ class RoomSink:
 
     def _show(self, index: int, encoded: bytes) -> None:
         self._pending.pop(index, None)
-        self._video.capture_frame(rtc.VideoFrame(self._size, self._size, rtc.VideoBufferType.I420, encoded))
+        self._video.capture_frame(rtc.VideoFrame(self._width, self._height, rtc.VideoBufferType.I420, encoded))
 
     async def _pump_sound(self) -> None:
         cushion = np.zeros(int(CUSHION_S * STREAM_RATE), np.int16)

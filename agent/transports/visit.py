@@ -40,8 +40,14 @@ START_S: Final = 3.0
 
 
 def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
-    """[H, W, 3] RGB -> JPEG."""
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    """[H, W, 3] RGB -> JPEG; [H, W, 4] -> a JPEG twice as high, below the picture its opacity in grey.
+
+    Cheaper than any format that knows opacity: a WebP of this size takes ten times as long.
+    """
+    picture = cv2.cvtColor(image[..., :3], cv2.COLOR_RGB2BGR)
+    if image.shape[2] == 4:
+        picture = np.concatenate([picture, np.repeat(image[..., 3:], 3, axis=2)])
+    done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert done, "an RGB image can be encoded"
     return bytes(data)
 

@@ -19,6 +19,7 @@ from avatar.render import raster
 from avatar.render.eyes import draw_eyes
 from avatar.render.layers import PREFIX, Layers, prepare_layers
 from avatar.render.mouth import build_mouth_paint, draw_contact, draw_mouth
+from avatar.render.output import FrameFormat
 from avatar.render.underlay import flatten_sides
 from avatar.render.warp_mesh import build_warp_mesh, to_frame
 from avatar.rig.types import FittedRig
@@ -30,8 +31,6 @@ F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 U8 = NDArray[np.uint8]
 
-SIZES: Final = (128, 1024)
-"""Smallest and largest side of a frame."""
 EDGE_REACH: Final = 0.15
 """How far around lips and lids edges are smoothed / width of the ring."""
 FOLD_REACH: Final = 0.04
@@ -42,10 +41,13 @@ class Decoder:
     """Draws one identity's frames. One per session: identities are shared and only read, buffers are the decoder's own,
     so two threads must not use one decoder at once."""
 
-    def __init__(self, identity: Identity, *, size: int = 512) -> None:
-        """size: side of the frames, px. ValueError for an identity that lacks its parts, or a size out of range."""
-        if not SIZES[0] <= size <= SIZES[1]:
-            raise ValueError(f"The frame size must be between {SIZES[0]} and {SIZES[1]} px, not {size}.")
+    def __init__(self, identity: Identity, *, size: int = 512, format: FrameFormat | None = None) -> None:
+        """size: side of square frames over the portrait's own background, px; `format` says it all instead.
+
+        ValueError for an identity that lacks its parts, or a size out of range.
+        """
+        self.format: Final = format or FrameFormat(size)
+        size = self.format.size
         arrays = identity.arrays
         rig = FittedRig.unpack(arrays)
         if any(name.startswith(PREFIX) for name in arrays):
@@ -61,7 +63,12 @@ class Decoder:
         self._layers = layers
         self._scale = size / rig.size
         self._person_HW4 = _resized(layers.person_HW4, size)
-        self._plate_HW3 = _resized(layers.plate_HW3, size)
+        middle = self.rig.rest_V3[self.rig.oval_ring, 0]
+        self._left = self.format.left(float(middle.min() + middle.max()) / 2 * self._scale)
+        plate = self.format.plate(_resized(layers.plate_HW3, size), self._left)
+        opacity = [np.zeros((size, size, 1), np.uint8)] if self.format.transparent else []
+        self._plate_HWC = np.ascontiguousarray(np.concatenate([plate, *opacity], -1))
+        self._square_HWC = np.empty_like(self._plate_HWC)
         self._mesh = build_warp_mesh(self.rig, layers, self._scale)
         self._paint = build_mouth_paint(self.rig, layers)
         self._depth_HW = np.empty((size, size), np.float32)
@@ -76,7 +83,7 @@ class Decoder:
             self.render(motion)
 
     def render(self, motion_D: F32, out: U8 | None = None) -> U8:
-        """Draw one frame, uint8 [size, size, 3] RGB, into `out` when given.
+        """Draw one frame, uint8 `format.shape` (RGB, or RGB and straight opacity), into `out` when given.
 
         motion_D: float32 [52] (motion/space.py); numbers out of range are clamped and counted in `clamped`.
         The same identity and motion always give the same picture. ValueError for a wrong shape.
@@ -84,9 +91,11 @@ class Decoder:
         if np.shape(motion_D) != (space.DIM,):
             raise ValueError(f"A motion vector has {space.DIM} numbers; this one has shape {np.shape(motion_D)}.")
         if out is None:
-            out = np.empty((self.size, self.size, 3), np.uint8)
-        elif out.shape != (self.size, self.size, 3) or out.dtype != np.uint8 or not out.flags.c_contiguous:
-            raise ValueError(f"`out` must be contiguous uint8 [{self.size}, {self.size}, 3].")
+            out = np.empty(self.format.shape, np.uint8)
+        elif out.shape != self.format.shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
+            raise ValueError(f"`out` must be contiguous uint8 {list(self.format.shape)}.")
+        whole = self.format.width == self.size
+        frame = out if whole else self._square_HWC
         motion, changed = space.clamp(np.asarray(motion_D, np.float32))
         self.clamped += changed
 
@@ -99,24 +108,28 @@ class Decoder:
         raster.clear(self._depth_HW)
         raster.raster_map(points, source, self._mesh.triangles_T3, self._depth_HW, self._map_2HW)
         laps.end("raster")
-        self._warp(skin, points, out)
+        self._warp(skin, points, frame)
         laps.end("warp")
-        self._smooth_edges(skin, points, source, out)
+        self._smooth_edges(skin, points, source, frame)
         laps.end("edges")
-        draw_eyes(self._layers, self.rig, face, skin, self._scale, out)
+        draw_eyes(self._layers, self.rig, face, skin, self._scale, frame)
         laps.end("eyes")
         ring = skin[self.rig.mouth_ring_M]
-        draw_mouth(self._paint, self.rig, face, ring, self._scale, out)
+        draw_mouth(self._paint, self.rig, face, ring, self._scale, frame)
         if self._mesh.lips_apart:
-            draw_contact(self.rig, face, ring, self._scale, out)
+            draw_contact(self.rig, face, ring, self._scale, frame)
         laps.end("mouth")
+        if not whole:
+            np.copyto(out, frame[:, self._left : self._left + self.format.width])
         self.timings = laps.done()
         return out
 
-    def _warp(self, skin_V3: F32, points_N3: F32, out_HW3: U8) -> None:
+    def _warp(self, skin_V3: F32, points_N3: F32, out_HWC: U8) -> None:
         """The person from the map, over the plate; folds of the face softened."""
-        np.copyto(out_HW3, self._plate_HW3)
-        x0, y0, x1, y1 = box = raster.pixel_box(points_N3[self._mesh.drawn_rows, :2], 1.0, self.size)
+        np.copyto(out_HWC, self._plate_HWC)
+        x0, y0, x1, y1 = raster.pixel_box(points_N3[self._mesh.drawn_rows, :2], 1.0, self.size)
+        x0, x1 = max(x0, self._left), min(x1, self._left + self.format.width)
+        box = np.array([x0, y0, x1, y1], np.int32)
         if x1 > x0 and y1 > y0:
             cv2.remap(
                 self._person_HW4,
@@ -126,10 +139,11 @@ class Decoder:
                 dst=self._warped_HW4[y0:y1, x0:x1],
                 borderMode=cv2.BORDER_REPLICATE,
             )
-            raster.over(self._warped_HW4, self._depth_HW, np.array(box, np.int32), out_HW3)
+            lay = raster.place if self.format.transparent else raster.over
+            lay(self._warped_HW4, self._depth_HW, box, out_HWC)
         reach = FOLD_REACH * self.rig.face_width * self._scale
         face_box = np.array(raster.pixel_box(skin_V3[:, :2], reach, self.size), np.int32)
-        raster.soften_folds(self._map_2HW, self._depth_HW, self._warped_HW4, face_box, out_HW3)
+        raster.soften_folds(self._map_2HW, self._depth_HW, self._warped_HW4, face_box, out_HWC)
 
     def _smooth_edges(self, skin_V3: F32, points_N3: F32, source_N2: F32, out_HW3: U8) -> None:
         """Anti-alias around lips and lids (raster.smooth_edges) from a map of twice the resolution."""

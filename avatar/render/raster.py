@@ -180,6 +180,16 @@ def over(layer_HW4: U8, depth_HW: F32, box_4: I32, out_HW3: U8) -> None:
                 out_HW3[y, x, c] = np.uint8(below + (((np.int32(layer_HW4[y, x, c]) - below) * alpha + 128) >> 8))
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def place(layer_HW4: U8, depth_HW: F32, box_4: I32, out_HW4: U8) -> None:
+    """Copy an RGBA picture into a transparent frame wherever something was drawn inside the box x0, y0, x1, y1."""
+    for y in range(box_4[1], box_4[3]):
+        for x in range(box_4[0], box_4[2]):
+            if layer_HW4[y, x, 3] > 0 and depth_HW[y, x] != FAR:
+                for c in range(4):
+                    out_HW4[y, x, c] = layer_HW4[y, x, c]
+
+
 SUBLINES = 4
 """Lines per pixel row on which `coverage` measures exact spans."""
 
