@@ -43,8 +43,7 @@ def test_hair_brings_no_old_background_along() -> None:
     matte[:, 30:34] = np.array([0.75, 0.5, 0.5, 0.25])
     matte[:, :30] = 1.0
     rgb[:] = np.rint(40 * matte + 255 * (1 - matte))[..., None]  # dark hair
-    plate = background_plate(rgb, matte)
-    person = person_layer(rgb, matte, plate)
+    person = person_layer(rgb, matte)
     rim = person[:, 30:34, :3].astype(int)
     assert np.abs(rim - 40).max() < 30
 

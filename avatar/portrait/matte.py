@@ -2,7 +2,7 @@
 
 The network answers at 256 x 256. Its answer for the picture and for its mirror image are averaged, then refined at
 full size by a colour guided filter (He, Sun, Tang: Guided Image Filtering, TPAMI 2013), which bends the soft border
-onto hair and collar.
+onto hair and collar. In a band along that border closed-form matting (`matting.py`) then finds single strands.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.portrait.landmarks import FACE_OVAL
+from avatar.portrait.matting import refine_opacity
 from avatar.portrait.models import Model
 
 F32 = NDArray[np.float32]
@@ -26,6 +27,11 @@ _SURE_FACE: Final = 0.85
 _SOLID: Final = (0.12, 0.88)
 """Certainty below and above which a pixel is wholly background or wholly person."""
 
+BAND_SHARE: Final = 0.02
+"""Half width of the band in which opacity is solved for / picture side."""
+_CLEAN: Final = (0.04, 0.96)
+"""The solved opacity's haze below and above which it is rounded to nothing and all."""
+
 
 def person_matte(model: Model, rgb_HW3: U8, landmarks_N3: F32, alpha_HW: U8 | None = None) -> F32:
     """float32 [H, W] 0..1, 1 = the person whose landmarks are given.
@@ -35,8 +41,19 @@ def person_matte(model: Model, rgb_HW3: U8, landmarks_N3: F32, alpha_HW: U8 | No
     face = _face_mask(landmarks_N3, rgb_HW3.shape[:2])
     if alpha_HW is not None:
         return np.asarray(alpha_HW.astype(np.float32) / 255.0, np.float32)
-    matte = np.maximum(_refined(_coarse(model, rgb_HW3), rgb_HW3), face)
-    return _one_person(matte, face)
+    first = _one_person(np.maximum(_refined(_coarse(model, rgb_HW3), rgb_HW3), face), face)
+    solved = refine_opacity(rgb_HW3, first, _unsure(first) & (face < 0.5))
+    low, high = _CLEAN
+    return _one_person(np.asarray(np.clip((solved - low) / (high - low), 0, 1), np.float32), face)
+
+
+def _unsure(matte_HW: F32) -> NDArray[np.bool_]:
+    """The band around the outline and around all that is half and half."""
+    soft = ((matte_HW > 0.05) & (matte_HW < 0.95)).astype(np.uint8)
+    edge = cv2.morphologyEx((matte_HW > 0.5).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    reach = max(2, round(BAND_SHARE * matte_HW.shape[0]))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    return np.asarray(cv2.dilate(np.maximum(soft, edge), disc) > 0)
 
 
 def _coarse(model: Model, rgb_HW3: U8) -> F32:

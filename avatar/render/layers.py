@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.render.eye_layers import EyeLayers, lid_steps, take_eyes
-from avatar.render.images import LUMA, fill, sample, vertex_normals
+from avatar.render.images import LUMA, sample, vertex_normals
 from avatar.render.plate import background_plate
+from avatar.render.rim import rim_colours
 from avatar.rig.types import FittedRig
 
 F32 = NDArray[np.float32]
@@ -74,12 +75,11 @@ class Layers:
 
 def prepare_layers(rgb_HW3: U8, matte_HW: F32, rig: FittedRig) -> Layers:
     """Take a framed portrait apart. rgb_HW3 [size, size, 3], matte 0..1; about 0.3 s."""
-    plate = background_plate(rgb_HW3, matte_HW)
     eyes: EyeLayers = take_eyes(rgb_HW3, rig)
     light = face_light(rgb_HW3, rig)
     return Layers(
-        person_HW4=person_layer(rgb_HW3, matte_HW, plate),
-        plate_HW3=plate,
+        person_HW4=person_layer(rgb_HW3, matte_HW),
+        plate_HW3=background_plate(rgb_HW3, matte_HW),
         sclera_2SS3=eyes.sclera_2SS3,
         iris_2SS4=eyes.iris_2SS4,
         glint_2SS3=eyes.glint_2SS3,
@@ -92,16 +92,11 @@ def prepare_layers(rgb_HW3: U8, matte_HW: F32, rig: FittedRig) -> Layers:
     )
 
 
-def person_layer(rgb_HW3: U8, matte_HW: F32, plate_HW3: U8) -> U8:
-    """Foreground colours with opacity, uint8 [H, W, 4]: laid over the plate they give the portrait back."""
-    alpha = matte_HW[..., None].astype(np.float32)
-    rgb, plate = rgb_HW3.astype(np.float32), plate_HW3.astype(np.float32)
-    # where nearly all is person the equation I = a F + (1 - a) B gives F well; elsewhere F comes from the neighbours
-    solved = plate + (rgb - plate) / np.maximum(alpha, 0.25)
-    spread = fill(rgb, (matte_HW > 0.97).astype(np.float32))
-    trust = np.clip((alpha - 0.3) / 0.5, 0, 1)
-    colour = np.clip(spread + (np.clip(solved, 0, 255) - spread) * trust, 0, 255)
-    return np.concatenate([np.rint(colour), np.rint(alpha * 255)], -1).astype(np.uint8)
+def person_layer(rgb_HW3: U8, matte_HW: F32) -> U8:
+    """Foreground colours with opacity (straight alpha), uint8 [H, W, 4]: it can be laid over any background."""
+    colour, _ = rim_colours(rgb_HW3, matte_HW)
+    colour[matte_HW > 0.995] = rgb_HW3[matte_HW > 0.995]
+    return np.concatenate([np.rint(colour), np.rint(matte_HW[..., None] * 255)], -1).astype(np.uint8)
 
 
 def lip_colours(rgb_HW3: U8, rig: FittedRig) -> F32:
