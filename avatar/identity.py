@@ -54,6 +54,8 @@ def prepare_identity(
         "face_count": analysis.face_count,
         "score": round(float(analysis.score), 4),
         "warnings": list(analysis.warnings),
+        "glasses": len(analysis.glasses_S22) > 0,
+        "long_hair": analysis.long_hair,
         "fit_px": {"model_median": round(report[0], 3), "snapped_median": round(report[3], 3)},
         "prepared_by": code_version(),
     }
@@ -87,7 +89,7 @@ def load_identity(
         content, name = path.read_bytes(), path.name
         if face_index is None and settings is not None:
             face_index = settings.face_index
-    cached = cache_folder(settings) / "identities" / f"{_key(content, face_index, size)}.safetensors"
+    cached = cache_folder(settings) / "identities" / f"{_key(content, face_index, size, settings)}.safetensors"
     if cached.is_file():
         try:
             return Identity.load(cached)
@@ -122,7 +124,8 @@ def code_version() -> str:
 _SOURCES: Final = {".py", ".safetensors"}
 
 
-def _key(content: bytes, face_index: int | None, size: int) -> str:
+def _key(content: bytes, face_index: int | None, size: int, settings: AvatarSettings | None) -> str:
     digest = hashlib.sha256(content)
-    digest.update(f"|{face_index}|{size}|{code_version()}".encode())
+    glasses = "auto" if settings is None else settings.glasses
+    digest.update(f"|{face_index}|{size}|{glasses}|{code_version()}".encode())
     return digest.hexdigest()[:32]

@@ -51,6 +51,7 @@ def test_everything_is_there(analysis: PortraitAnalysis) -> None:
         "matte_HW": ((512, 512), "float32"),
         "to_source_33": ((3, 3), "float64"),
         "pose_deg_3": ((3,), "float32"),
+        "safe_range_23": ((2, 3), "float32"),
     }
     assert analysis.face_count == 1 and analysis.face_index == 0 and analysis.source_size == (512, 512)
     assert analysis.score > 0.8

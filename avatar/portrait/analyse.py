@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from avatar.errors import PortraitError
 from avatar.portrait.detect import detect
 from avatar.portrait.frame import frame_to_source, sample, to_frame
+from avatar.portrait.glasses import Told, find_glasses
 from avatar.portrait.image import PortraitImage
 from avatar.portrait.landmarks import FACE_OVAL, FaceLandmarks, face_landmarks
 from avatar.portrait.matte import person_matte
 from avatar.portrait.models import Models, load_models
+from avatar.portrait.safe import has_long_hair, safe_range
 from config.settings import AvatarSettings
 
 F32 = NDArray[np.float32]
@@ -105,6 +107,12 @@ class PortraitAnalysis:
     """[S, 2, 2] px: the frame of the glasses as straight strokes (start, end); none without glasses."""
     glasses_radius: float = 0.0
     """Half the thickness of the strokes, px."""
+    glasses_evidence: float = 0.0
+    """How much speaks for glasses (glasses.py)."""
+    long_hair: bool = False
+    """Hair or cloth hangs beside the neck."""
+    safe_range_23: F32 = field(default_factory=lambda: safe_range(np.zeros(3), False))
+    """[2, 3] radians: lowest and highest yaw, pitch, roll relative to the portrait's own pose (safe.py)."""
     timings_ms: dict[str, float] = field(default_factory=dict)
 
     def pack(self) -> dict[str, NDArray[Any]]:
@@ -117,6 +125,7 @@ class PortraitAnalysis:
             "matte_HW": self.matte_HW,
             "to_source_33": self.to_source_33,
             "pose_deg_3": self.pose_deg_3,
+            "safe_range_23": self.safe_range_23,
         }
 
 
@@ -130,7 +139,8 @@ def analyse(
     """Find, measure and frame the face.
 
     face_index: which face, 0 = the largest; needed only when faces are of similar size.
-    size: side of the frame, px. settings: where the model files are (default: the user's cache).
+    size: side of the frame, px. settings: where the model files are (default: the user's cache), and whether there are
+    glasses (default: look).
     PortraitError codes: no_face, several_faces, bad_face_index, face_too_small, face_cut_off, extreme_pose,
     models_unavailable, models_corrupt.
     """
@@ -142,7 +152,8 @@ def analyse(
         raise no_face(models, image)
     index, notes = choose(faces, image, face_index)
     notes = [*image.warnings, *notes, *judge(faces[index], image)]
-    return frame_face(models, image, faces, index, size=size, warnings=notes, timings=timings)
+    told = "auto" if settings is None else settings.glasses
+    return frame_face(models, image, faces, index, size=size, warnings=notes, timings=timings, glasses=told)
 
 
 def frame_face(
@@ -154,8 +165,9 @@ def frame_face(
     size: int,
     warnings: list[str],
     timings: dict[str, float],
+    glasses: Told = "auto",
 ) -> PortraitAnalysis:
-    """The framed portrait of one of the faces, whatever its quality."""
+    """The framed portrait of one of the faces, whatever its quality. glasses: what the user says about them."""
     face = faces[index]
     height, width = image.rgb_HW3.shape[:2]
     with _Stage(timings, "frame"):
@@ -165,6 +177,9 @@ def frame_face(
         landmarks_N3 = to_frame(face.landmarks.points_N3, to_source_33)
     with _Stage(timings, "matte"):
         matte_HW = person_matte(models.person, rgb_HW3, landmarks_N3, alpha_HW)
+    with _Stage(timings, "glasses"):
+        worn = find_glasses(rgb_HW3, landmarks_N3, glasses)
+    hair = has_long_hair(matte_HW, landmarks_N3)
     return PortraitAnalysis(
         rgb_HW3=rgb_HW3,
         landmarks_N3=landmarks_N3,
@@ -179,6 +194,11 @@ def frame_face(
         pose_deg_3=face.pose_deg_3,
         face_height_px=face.height,
         source_size=(width, height),
+        glasses_S22=worn.frame_S22,
+        glasses_radius=worn.radius,
+        glasses_evidence=worn.evidence,
+        long_hair=hair,
+        safe_range_23=safe_range(face.pose_deg_3, hair),
         timings_ms=timings,
     )
 
