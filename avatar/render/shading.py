@@ -1,0 +1,368 @@
+"""Light and folds of the skin, frame by frame, as a gain on the face's part of the texture.
+
+Three things change how bright skin is when a face moves: its normals turn in a light that stays in the room; hollows
+and bulges form; folds come and go (creases.py). All are smooth functions of the texture's coordinates, where the mesh
+never moves, so the skin carries them along and nothing swims. In the portrait's own expression and pose every gain is
+exactly 1.
+
+    gain(pixel, colour) = 1 + tint(colour) * (light(pixel) + sum over groups of weight * layer(pixel))
+
+Light: first-order light (`Layers.light_4`: a + b . normal) against what it is at rest, plus a share of the change of
+the surface's curvature (a hollow sees less of the room). Both come from the posed vertices; a fixed Gaussian average
+over vertices takes them to a coarse grid, which bilinear steps take to the cells of the folds' grid and to the pixels.
+
+Arrays are plain so that a batched path can do the same with matrix products.
+Shape suffixes: V skin vertices, T triangles, B neighbours of a vertex, W x Z cells of the coarse grid (rows, columns),
+S vertices that a coarse cell averages, Y x X cells of the folds' grid, G groups, K channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from avatar.motion.space import EXPRESSION_DIM
+from avatar.render.creases import Grid, crease_layers, face_grid, shade_tint, skin_share
+from avatar.render.creases_folds import drive_matrix, drives
+from avatar.render.layers import Layers
+from avatar.rig.mesh import adjacency
+from avatar.rig.types import DeformedFace, FittedRig
+
+F32 = NDArray[np.float32]
+I32 = NDArray[np.int32]
+U8 = NDArray[np.uint8]
+
+LIGHT_MOST: Final = 0.17
+"""Largest change of brightness by light and curvature."""
+GAIN: Final = (0.62, 1.55)
+"""Least and largest gain altogether."""
+HOLLOW: Final = 1.1
+"""Change of brightness per change of curvature (mean offset of the neighbours over their mean distance)."""
+COARSE: Final = 4
+"""Cells of the folds' grid per cell of the coarse grid, each way."""
+SPREAD: Final = 0.022
+"""Face widths: standard deviation of the average over vertices."""
+AVERAGED: Final = 16
+"""Vertices that a coarse cell averages."""
+RIM: Final = 0.13
+"""Face widths inside the oval over which light fades in, since hair and ears beyond it are not relit."""
+OWN_AT: Final = 0.5
+"""Drive in the portrait from which its folds count as the expression's own, not as the years'."""
+OWN_MOST: Final = 0.85
+"""Share of such folds that goes with the expression; a trace of them is natural."""
+DEEPER: Final = 0.45
+"""How much the portrait's own folds deepen per drive beyond the portrait's."""
+
+
+@dataclass(frozen=True)
+class Shading:
+    """Precomputed for one rig and one size of frame."""
+
+    triangles_T3: I32
+    sign: float
+    """+1 or -1: makes normals point to the viewer."""
+    light_4: F32
+    rest_V2: F32
+    """Light and curvature at rest (`surface`)."""
+    neighbours_VB: I32
+    """Padded with the vertex itself."""
+    near_V: F32
+    """1 / mean distance of the neighbours at rest, 1/px."""
+    mask_V: F32
+    """0..1: how much light and curvature count at a vertex (0 at the rim, at the lids and between the lips)."""
+    average_CS: I32
+    """Vertices of each coarse cell (row by row, C = W * Z)."""
+    share_CS: F32
+    coarse_shape: tuple[int, int]
+    own_GYX: F32
+    new_GYX: F32
+    """Gains minus one (creases.crease_layers)."""
+    boxes_G4: I32
+    """Cells y0, y1, x0, x1 of each group outside which both its layers are 0."""
+    drive_GK: F32
+    source_drive_G: F32
+    tint_3: F32
+    base_HW4: U8
+    """The texture as it was taken."""
+    box_4: I32
+    """Pixels x0, y0, x1, y1 of the texture that are written."""
+    cell_x_X: I32
+    part_x_X: F32
+    cell_y_Y: I32
+    part_y_Y: F32
+    """For each column (row) of the box: the cell to its left (above) and how far beyond it, 0..1."""
+
+    def apply(self, face: DeformedFace, motion_D: F32, texture_HW4: U8) -> None:
+        """Write the face's part of the texture for one frame.
+
+        motion_D: clamped. texture_HW4: a copy of the person's texture of the frame's size; only pixels inside `box_4`
+        are written, all of them, so that nothing of the frame before remains.
+        """
+        own_G, new_G = self.weights(motion_D)
+        now_V2 = surface(
+            face.skin_V3, self.triangles_T3, self.sign, self.light_4, self.neighbours_VB, self.near_V, face.pose.scale
+        )
+        light_V = light_change(now_V2, self.rest_V2, self.mask_V)
+        coarse = average(light_V, self.average_CS, self.share_CS, *self.coarse_shape)
+        gain = fold_gains(coarse, self.own_GYX, self.new_GYX, self.boxes_G4, own_G, new_G)
+        paint(
+            self.base_HW4, gain, self.tint_3, self.box_4,
+            self.cell_x_X, self.part_x_X, self.cell_y_Y, self.part_y_Y, texture_HW4,
+        )  # fmt: skip
+
+    def weights(self, motion_D: F32) -> tuple[F32, F32]:
+        """Weights of the portrait's own folds' removal and of new folds, float32 [G] each; both 0 at its own
+        expression."""
+        return fold_weights(drives(self.drive_GK, motion_D[:EXPRESSION_DIM]), self.source_drive_G)
+
+
+def fold_weights(drive_G: F32, source_G: F32) -> tuple[F32, F32]:
+    """Weights for drives, given those in the portrait: below them its folds fade, above them folds come in."""
+    more = np.maximum(drive_G - source_G, 0.0)
+    less = np.maximum(source_G - drive_G, 0.0)
+    fade = OWN_MOST * np.minimum(source_G / OWN_AT, 1.0) * less / np.maximum(source_G, 1e-3)
+    return np.asarray(fade - DEEPER * more, np.float32), np.asarray(more, np.float32)
+
+
+def build_shading(rig: FittedRig, layers: Layers, texture_HW4: U8) -> Shading:
+    """Everything that depends on the portrait only; about 0.1 s.
+
+    rig: the one that deforms. texture_HW4: the person at the frame's size (kept, not copied).
+    """
+    rgb_HW3 = np.ascontiguousarray(layers.person_HW4[..., :3])
+    size = texture_HW4.shape[0]
+    scale = size / rig.size
+    grid = face_grid(rig)
+    skin_YX = skin_share(rgb_HW3, rig, grid)
+    own, new = crease_layers(rgb_HW3, rig, grid, skin_YX)
+    triangles = np.ascontiguousarray(rig.triangles_T3)
+    light = np.ascontiguousarray(layers.light_4, np.float32)
+    a, b, c = (rig.rest_V3[triangles[:, i]] for i in range(3))
+    sign = 1.0 if np.cross(b - a, c - a)[:, 2].mean() > 0 else -1.0  # as vertex_normals chooses
+    neighbours = neighbour_table(rig)
+    distance = np.linalg.norm(rig.rest_V3[neighbours] - rig.rest_V3[:, None], axis=-1).sum(1)
+    count = (neighbours != np.arange(len(neighbours))[:, None]).sum(1)
+    near = np.asarray(count / np.maximum(distance, 1e-3), np.float32)
+    matrix = drive_matrix()
+    average_CS, share_CS, shape = averages(rig, grid)
+    x0, y0 = (np.ceil((np.array([grid.left, grid.top]) + 0.5) * scale - 0.5)).astype(int)
+    right = grid.left + grid.step * (grid.width - 1)
+    bottom = grid.top + grid.step * (grid.height - 1)
+    x1 = min(int(np.floor((right + 0.5) * scale - 0.5)) + 1, size)
+    y1 = min(int(np.floor((bottom + 0.5) * scale - 0.5)) + 1, size)
+    box = np.array([max(int(x0), 0), max(int(y0), 0), x1, y1], np.int32)
+    cell_x, part_x = _steps(np.arange(box[0], box[2]), scale, grid.left, grid.step, grid.width)
+    cell_y, part_y = _steps(np.arange(box[1], box[3]), scale, grid.top, grid.step, grid.height)
+    return Shading(
+        triangles_T3=triangles,
+        sign=sign,
+        light_4=light,
+        rest_V2=surface(np.ascontiguousarray(rig.rest_V3), triangles, sign, light, neighbours, near, 1.0),
+        neighbours_VB=neighbours,
+        near_V=near,
+        mask_V=light_mask(rig),
+        average_CS=average_CS,
+        share_CS=share_CS,
+        coarse_shape=shape,
+        own_GYX=own,
+        new_GYX=new,
+        boxes_G4=_boxes(own, new),
+        drive_GK=matrix,
+        source_drive_G=drives(matrix, rig.source_expression_K),
+        tint_3=shade_tint(rgb_HW3, rig, skin_YX, grid),
+        base_HW4=texture_HW4,
+        box_4=box,
+        cell_x_X=cell_x,
+        part_x_X=part_x,
+        cell_y_Y=cell_y,
+        part_y_Y=part_y,
+    )
+
+
+def light_mask(rig: FittedRig) -> F32:
+    """How much light and curvature count at each vertex; float32 [V]."""
+    rest = rig.rest_V3[:, :2]
+
+    def away(rows: I32) -> NDArray[np.float64]:
+        line = rest[np.r_[rows, rows[:1]]].astype(np.float64)
+        a, b = line[:-1][None], line[1:][None]
+        t = np.clip(((rest[:, None] - a) * (b - a)).sum(-1) / np.maximum(((b - a) ** 2).sum(-1), 1e-9), 0, 1)
+        return np.asarray(np.linalg.norm(rest[:, None] - a - t[..., None] * (b - a), axis=-1).min(1) / rig.face_width)
+
+    mask = _smooth(away(rig.oval_ring) / RIM)
+    for eye in rig.eye_ring_2E:
+        mask *= _smooth((away(eye) - 0.012) / 0.05)
+    mask *= 0.25 + 0.75 * _smooth(away(rig.lip_outer_M) / 0.05 - 0.1)
+    mask *= _smooth(away(rig.mouth_ring_M) / 0.06)
+    return np.asarray(mask, np.float32)
+
+
+def neighbour_table(rig: FittedRig) -> I32:
+    """Vertices that share an edge with each vertex, padded with itself; int32 [V, B]."""
+    count = len(rig.rest_V3)
+    edges = adjacency(rig.triangles_T3, count)
+    most = int(np.diff(edges.indptr).max())
+    table = np.repeat(np.arange(count, dtype=np.int32)[:, None], most, 1)
+    for v in range(count):
+        row = edges.indices[edges.indptr[v] : edges.indptr[v + 1]]
+        table[v, : len(row)] = np.sort(row)
+    return table
+
+
+def averages(rig: FittedRig, grid: Grid) -> tuple[I32, F32, tuple[int, int]]:
+    """Vertices around each coarse cell and their shares (sum at most 1), [C, S] each; and (rows, columns)."""
+    rows, columns = (n // COARSE + 2 for n in (grid.height - 1, grid.width - 1))
+    step = grid.step * COARSE
+    at = np.stack(np.meshgrid(grid.left + step * np.arange(columns), grid.top + step * np.arange(rows)), -1)
+    apart = ((at.reshape(-1, 1, 2) - rig.rest_V3[None, :, :2]) ** 2).sum(-1) / (SPREAD * rig.face_width) ** 2
+    nearest = np.argpartition(apart, AVERAGED, axis=1)[:, :AVERAGED]
+    weight = np.exp(-0.5 * np.take_along_axis(apart, nearest, 1))
+    share = weight / np.maximum(weight.sum(1, keepdims=True), 0.05)
+    return nearest.astype(np.int32), share.astype(np.float32), (rows, columns)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def surface(
+    skin_V3: F32, triangles_T3: I32, sign: float, light_4: F32, neighbours_VB: I32, near_V: F32, scale: float
+) -> F32:
+    """Light a + b . normal (at least 0.25) and curvature at each vertex; float32 [V, 2].
+
+    Curvature: how far the neighbours lie before the vertex along its normal, on average, over their distance at rest;
+    positive in a hollow. `scale` is the head's, so that coming nearer changes nothing.
+    """
+    count = skin_V3.shape[0]
+    normal = np.zeros((count, 3), np.float32)
+    for t in range(triangles_T3.shape[0]):
+        i, j, k = triangles_T3[t, 0], triangles_T3[t, 1], triangles_T3[t, 2]
+        ax, ay, az = skin_V3[j, 0] - skin_V3[i, 0], skin_V3[j, 1] - skin_V3[i, 1], skin_V3[j, 2] - skin_V3[i, 2]
+        bx, by, bz = skin_V3[k, 0] - skin_V3[i, 0], skin_V3[k, 1] - skin_V3[i, 1], skin_V3[k, 2] - skin_V3[i, 2]
+        nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+        for v in (i, j, k):
+            normal[v, 0] += nx
+            normal[v, 1] += ny
+            normal[v, 2] += nz
+    out = np.empty((count, 2), np.float32)
+    shrink = np.float32(1.0 / scale)
+    for v in range(count):
+        nx, ny, nz = normal[v, 0], normal[v, 1], normal[v, 2]
+        inverse = np.float32(sign) / max(np.sqrt(nx * nx + ny * ny + nz * nz), np.float32(1e-6))
+        nx, ny, nz = nx * inverse, ny * inverse, nz * inverse
+        out[v, 0] = max(light_4[0] + light_4[1] * nx + light_4[2] * ny + light_4[3] * nz, np.float32(0.25))
+        x = y = z = np.float32(0.0)
+        around = np.float32(0.0)
+        for b in range(neighbours_VB.shape[1]):
+            n = neighbours_VB[v, b]
+            if n != v:
+                x += skin_V3[n, 0] - skin_V3[v, 0]
+                y += skin_V3[n, 1] - skin_V3[v, 1]
+                z += skin_V3[n, 2] - skin_V3[v, 2]
+                around += np.float32(1.0)
+        out[v, 1] = (x * nx + y * ny + z * nz) * shrink * near_V[v] / around
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def light_change(now_V2: F32, rest_V2: F32, mask_V: F32) -> F32:
+    """Change of brightness at each vertex from `surface` now and at rest; float32 [V], within +-LIGHT_MOST."""
+    out = np.empty(len(mask_V), np.float32)
+    most = np.float32(LIGHT_MOST)
+    for v in range(len(mask_V)):
+        change = now_V2[v, 0] / rest_V2[v, 0] - np.float32(1.0) - np.float32(HOLLOW) * (now_V2[v, 1] - rest_V2[v, 1])
+        out[v] = mask_V[v] * most * np.tanh(change / most)
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def average(values_V: F32, average_CS: I32, share_CS: F32, rows: int, columns: int) -> F32:
+    """Values of the vertices on the coarse grid; float32 [rows, columns]."""
+    out = np.empty((rows, columns), np.float32)
+    flat = out.reshape(-1)
+    for c in range(average_CS.shape[0]):
+        total = np.float32(0.0)
+        for s in range(average_CS.shape[1]):
+            total += share_CS[c, s] * values_V[average_CS[c, s]]
+        flat[c] = total
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def fold_gains(coarse_WZ: F32, own_GYX: F32, new_GYX: F32, boxes_G4: I32, own_G: F32, new_G: F32) -> F32:
+    """Gain minus one on the folds' grid, float32 [Y, X], within GAIN."""
+    height, width = own_GYX.shape[1], own_GYX.shape[2]
+    out = np.empty((height, width), np.float32)
+    part = np.float32(1.0 / COARSE)
+    for y in range(height):
+        row, fy = y // COARSE, (y % COARSE) * part
+        for x in range(width):
+            column, fx = x // COARSE, (x % COARSE) * part
+            above = coarse_WZ[row, column] + (coarse_WZ[row, column + 1] - coarse_WZ[row, column]) * fx
+            below = coarse_WZ[row + 1, column] + (coarse_WZ[row + 1, column + 1] - coarse_WZ[row + 1, column]) * fx
+            out[y, x] = above + (below - above) * fy
+    for g in range(own_GYX.shape[0]):
+        own, new = own_G[g], new_G[g]
+        if own == 0.0 and new == 0.0:
+            continue
+        for y in range(boxes_G4[g, 0], boxes_G4[g, 1]):
+            for x in range(boxes_G4[g, 2], boxes_G4[g, 3]):
+                out[y, x] += own * own_GYX[g, y, x] + new * new_GYX[g, y, x]
+    low, high = np.float32(GAIN[0] - 1.0), np.float32(GAIN[1] - 1.0)
+    for y in range(height):
+        for x in range(width):
+            out[y, x] = min(max(out[y, x], low), high)
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def paint(
+    base_HW4: U8,
+    gain_YX: F32,
+    tint_3: F32,
+    box_4: I32,
+    cell_x_X: I32,
+    part_x_X: F32,
+    cell_y_Y: I32,
+    part_y_Y: F32,
+    texture_HW4: U8,
+) -> None:
+    """texture = base * (1 + tint * gain), rounded, inside the box; opacity stays."""
+    width = gain_YX.shape[1]
+    line = np.empty(width, np.float32)
+    half, top = np.float32(0.5), np.float32(255.0)
+    red, green, blue = tint_3[0], tint_3[1], tint_3[2]
+    for j in range(len(cell_y_Y)):
+        row, fy = cell_y_Y[j], part_y_Y[j]
+        for i in range(width):
+            line[i] = gain_YX[row, i] + (gain_YX[row + 1, i] - gain_YX[row, i]) * fy
+        y = box_4[1] + j
+        for i in range(len(cell_x_X)):
+            x, c = box_4[0] + i, cell_x_X[i]
+            gain = line[c] + (line[c + 1] - line[c]) * part_x_X[i]
+            r, g, b = np.float32(base_HW4[y, x, 0]), np.float32(base_HW4[y, x, 1]), np.float32(base_HW4[y, x, 2])
+            texture_HW4[y, x, 0] = np.uint8(min(r + r * gain * red + half, top))
+            texture_HW4[y, x, 1] = np.uint8(min(g + g * gain * green + half, top))
+            texture_HW4[y, x, 2] = np.uint8(min(b + b * gain * blue + half, top))
+
+
+def _steps(pixels: NDArray[np.int_], scale: float, start: float, step: float, count: int) -> tuple[I32, F32]:
+    """The cell before each frame pixel and how far beyond it the pixel lies, 0..1."""
+    at = np.clip(((pixels + 0.5) / scale - 0.5 - start) / step, 0.0, count - 1.0)
+    cell = np.minimum(at.astype(np.int32), count - 2)
+    return cell, (at - cell).astype(np.float32)
+
+
+def _boxes(own_GYX: F32, new_GYX: F32) -> I32:
+    out = np.zeros((len(own_GYX), 4), np.int32)
+    for g, there in enumerate((np.abs(own_GYX) + np.abs(new_GYX)) > 0):
+        rows, columns = np.flatnonzero(there.any(1)), np.flatnonzero(there.any(0))
+        if len(rows):
+            out[g] = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    return out
+
+
+def _smooth(t: NDArray[np.float64]) -> NDArray[np.float64]:
+    t = np.clip(t, 0.0, 1.0)
+    return np.asarray(t * t * (3.0 - 2.0 * t))
