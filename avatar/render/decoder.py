@@ -20,6 +20,7 @@ from avatar.render.eyes import draw_eyes
 from avatar.render.layers import PREFIX, Layers, prepare_layers
 from avatar.render.mouth import build_mouth_paint, draw_contact, draw_mouth
 from avatar.render.output import FrameFormat
+from avatar.render.shading import build_shading
 from avatar.render.underlay import flatten_sides
 from avatar.render.warp_mesh import build_warp_mesh, to_frame
 from avatar.rig.types import FittedRig
@@ -62,7 +63,9 @@ class Decoder:
         """Motion numbers out of range so far, over all frames."""
         self._layers = layers
         self._scale = size / rig.size
-        self._person_HW4 = _resized(layers.person_HW4, size)
+        person = _resized(layers.person_HW4, size)
+        self._shading = build_shading(self.rig, layers, person)
+        self._person_HW4 = person.copy()  # the face's part is shaded anew for each frame
         middle = self.rig.rest_V3[self.rig.oval_ring, 0]
         self._left = self.format.left(float(middle.min() + middle.max()) / 2 * self._scale)
         plate = self.format.plate(_resized(layers.plate_HW3, size), self._left)
@@ -102,6 +105,8 @@ class Decoder:
         laps = _Laps()
         face = self.rig.deform(motion)
         laps.end("deform")
+        self._shading.apply(face, motion, self._person_HW4)
+        laps.end("shade")
         skin = to_frame(face.skin_V3, self._scale)
         points, source = self._mesh.place(face, skin)
         laps.end("mesh")
