@@ -30,6 +30,7 @@ class Sample:
     expression_K: NDArray[np.float64]
     rgb_HW3: NDArray[np.uint8] = field(default_factory=lambda: np.full((SIZE, SIZE, 3), 128, np.uint8))
     glasses_S22: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2, 2), np.float32))
+    lenses_2N2: NDArray[np.float32] = field(default_factory=lambda: np.zeros((2, 0, 2), np.float32))
     glasses_radius: float = 0.0
 
 

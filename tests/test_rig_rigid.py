@@ -127,4 +127,6 @@ def test_a_rig_keeps_its_glasses() -> None:
 def test_strokes_beyond_the_mesh_hold_nothing() -> None:
     rig, _ = rigs()
     beyond = np.array([[[0, 0], [5, 5]]], np.float32)
-    assert not rigid_weights(rig.rest_V3, rig.triangles_T3, rig.eye_ring_2E, beyond, 1.0, rig.face_width).any()
+    assert not rigid_weights(
+        rig.rest_V3, rig.triangles_T3, rig.eye_ring_2E, beyond, np.zeros((2, 0, 2)), 1.0, rig.face_width
+    ).any()

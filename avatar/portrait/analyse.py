@@ -105,6 +105,8 @@ class PortraitAnalysis:
     """Width and height of the original, px."""
     glasses_S22: F32 = field(default_factory=lambda: np.zeros((0, 2, 2), np.float32))
     """[S, 2, 2] px: the frame of the glasses as straight strokes (start, end); none without glasses."""
+    lenses_2N2: F32 = field(default_factory=lambda: np.zeros((2, 0, 2), np.float32))
+    """[2, N, 2] px: what is seen through each lens, as a closed polygon; N = 0 without glasses."""
     glasses_radius: float = 0.0
     """Half the thickness of the strokes, px."""
     glasses_evidence: float = 0.0
@@ -195,6 +197,7 @@ def frame_face(
         face_height_px=face.height,
         source_size=(width, height),
         glasses_S22=worn.frame_S22,
+        lenses_2N2=worn.lenses_2N2 if worn.present else worn.lenses_2N2[:, :0],
         glasses_radius=worn.radius,
         glasses_evidence=worn.evidence,
         long_hair=hair,

@@ -17,6 +17,7 @@ from typing import Final, Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d, median_filter
 
 from avatar.portrait.landmarks import EYE_CORNERS, LIDS
 
@@ -49,6 +50,9 @@ _MIRROR: Final = 0.3
 """Weight of the other eye's edges."""
 _DEGREES: Final = np.arange(_ANGLES) * 360.0 / _ANGLES
 """0 away from the nose, 90 down, 180 towards the nose."""
+_INWARDS: Final = np.arange(-10.0, 2.6, 0.5)
+"""Where the inner edge is looked for, px beyond the path."""
+_BLURRED: Final = 1.0
 _LOWER: Final = (_DEGREES > 25) & (_DEGREES < 155)
 _INNER: Final = (_DEGREES > 155) & (_DEGREES < 205)
 _LIDS: Final = tuple(tuple(lids[i] for i in (0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 14, 13, 12, 11, 10, 9)) for lids in LIDS)
@@ -64,6 +68,7 @@ class Glasses:
     evidence: about 0 (smooth skin) .. 7 (a thick dark frame). present: what to believe, or what was told.
     frame_S22: [S, 2, 2] px, straight strokes (start, end): rims, bridge, temples; empty without glasses.
     rims_2N2: [2, N, 2] px, the closed path around each eye (index 0 = the person's right eye), also when absent.
+    lenses_2N2: [2, N, 2] px, the inner edge of each rim; what lies within is seen through the lens.
     radius: half the thickness of the strokes, px. lens_contrast: lightness (log) of what is inside the rims against
     the cheeks; sunglasses are far below 0.
     """
@@ -72,6 +77,7 @@ class Glasses:
     evidence: float
     frame_S22: F32
     rims_2N2: F32
+    lenses_2N2: F32
     radius: float
     lens_contrast: float
 
@@ -87,6 +93,7 @@ def find_glasses(rgb_HW3: U8, landmarks_N3: F32, told: Told = "auto") -> Glasses
     places = points @ M_23[:, :2].T + M_23[:, 2]
     channels = _channels(np.asarray(picture, np.uint8))
     ridge = np.minimum(np.maximum.reduce([_ridge(c, s) for c in channels for s in (1.5, 2.5)]), _STRONGEST)
+    edges = _edges(channels) * (1.0 - _area(places, _LIDS, (1.0, 1.1), 0))
     ridge *= (1.0 - _area(places, _LIDS, (1.1, 1.5), 3)) * (1.0 - _BROW * _area(places, _BROWS, (1.0, 1.0), 2))
     maps = [_polar(eye) for eye in (0, 1)]
     unwrapped = [np.asarray(cv2.remap(ridge, x, y, cv2.INTER_LINEAR), np.float32) for x, y in maps]
@@ -99,7 +106,8 @@ def find_glasses(rgb_HW3: U8, landmarks_N3: F32, told: Told = "auto") -> Glasses
         rows = [np.full(_ANGLES, _USUAL)] * 2
     columns = np.arange(_ANGLES)
     rims = np.stack([np.stack([x[row, columns], y[row, columns]], 1) for (x, y), row in zip(maps, rows, strict=True)])
-    contrast = _lens_contrast(channels[0], rims)
+    lenses = np.stack([_inner_edge(rim, edges, eye) for eye, rim in enumerate(rims)])
+    contrast = _lens_contrast(channels[0], lenses)
     back_23 = cv2.invertAffineTransform(M_23)
 
     def home(level: NDArray[np.floating]) -> F32:
@@ -108,7 +116,7 @@ def find_glasses(rgb_HW3: U8, landmarks_N3: F32, told: Told = "auto") -> Glasses
     temples = places[[127, 356]]
     frame = home(_strokes(rims, bridge_y, temples)) if present else np.zeros((0, 2, 2), np.float32)
     scale = float(np.sqrt(abs(np.linalg.det(back_23[:, :2]))))
-    return Glasses(present, round(evidence, 3), frame, home(rims), RADIUS * _APART * scale, contrast)
+    return Glasses(present, round(evidence, 3), frame, home(rims), home(lenses), RADIUS * _APART * scale, contrast)
 
 
 def best_path(gain_RN: NDArray[np.floating]) -> NDArray[np.int64]:
@@ -185,6 +193,29 @@ def _polar(eye: int) -> tuple[F32, F32]:
 def _spread(gain_RN: NDArray[np.floating]) -> F32:
     """Largest within three radii and one angle: both eyes of a turned head do not mirror each other exactly."""
     return np.asarray(cv2.dilate(gain_RN.astype(np.float32), np.ones((7, 3), np.uint8)))
+
+
+def _edges(channels: list[F32]) -> F32:
+    """Strength of steps in lightness or colour."""
+    squares = [
+        cv2.Sobel(cv2.GaussianBlur(c, (0, 0), 1.0), cv2.CV_32F, dx, dy, ksize=3) ** 2
+        for c in channels
+        for dx, dy in ((1, 0), (0, 1))
+    ]
+    return np.asarray(np.sqrt(np.sum(squares, axis=0)), np.float32)
+
+
+def _inner_edge(rim_N2: NDArray[np.floating], edges: F32, eye: int) -> NDArray[np.float64]:
+    """The inner edge [N, 2] of a rim: the strongest step within a few px of the path, towards the eye rather than not;
+    a little of the lens is left to the rim's blurred edge."""
+    middle = np.array([_WIDTH / 2 + (-1.0 if eye == 0 else 1.0) * (_APART / 2 + 1), _EYE_Y + _DROP])
+    away = rim_N2 - middle
+    reach = np.linalg.norm(away, axis=1, keepdims=True)
+    places = (middle + (away / reach)[:, None] * (reach + _INWARDS)[..., None]).astype(np.float32)
+    steps = cv2.remap(edges, places[..., 0], places[..., 1], cv2.INTER_LINEAR) - 0.01 * np.abs(_INWARDS + 1.0)
+    offset = median_filter(_INWARDS[steps.argmax(1)], 7, mode="wrap")
+    offset = gaussian_filter1d(offset, 1.0, mode="wrap") - _BLURRED
+    return np.asarray(middle + away / reach * (reach + offset[:, None]))
 
 
 def _bridge(channels: list[F32]) -> tuple[float, float]:

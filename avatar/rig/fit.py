@@ -25,7 +25,7 @@ from avatar.rig import mesh, snap
 from avatar.rig.basis import Basis
 from avatar.rig.eyes import fit_eyes
 from avatar.rig.mouth import build_mouth
-from avatar.rig.rigid import rigid_weights
+from avatar.rig.rigid import clear_lids, rigid_weights
 from avatar.rig.types import FittedRig
 
 if TYPE_CHECKING:
@@ -113,9 +113,12 @@ def fit_rig(analysis: PortraitAnalysis) -> FittedRig:
     source_K = solution.expression_K.copy()
     source_K[INDEX["eyeBlinkRight"]], source_K[INDEX["eyeBlinkLeft"]] = observed.blink_2
     neutral_V3 = snap.open_lids(basis.topology, neutral_V3, observed.blink_2)
+    topology = basis.topology
+    rest_V3, neutral_V3, basis_KV3 = clear_lids(
+        rest_V3, neutral_V3, basis_KV3, topology.triangles_T3, topology.eye_ring_2E, analysis.lenses_2N2
+    )
 
     width = float(np.linalg.norm(np.subtract(*shape_V3[list(mesh.CHEEKS)])) * pose.scale)
-    topology = basis.topology
     after = np.linalg.norm(rest_V3[:468, :2] - observed.landmarks_N3[:, :2], axis=1)
     jaw_K6 = basis.jaw_K6.astype(np.float64).copy()
     jaw_K6[:, :3] = jaw_K6[:, :3] @ pose.R_33.T * np.linalg.det(pose.R_33)
@@ -146,7 +149,13 @@ def fit_rig(analysis: PortraitAnalysis) -> FittedRig:
         jaw_K6=_f32(jaw_K6),
         jaw_hinge_3=_f32(pose.apply(basis.jaw_hinge_3[None])[0] + _mouth_shift(snap_shift, topology)),
         rigid_V=rigid_weights(
-            rest_V3, topology.triangles_T3, topology.eye_ring_2E, analysis.glasses_S22, analysis.glasses_radius, width
+            rest_V3,
+            topology.triangles_T3,
+            topology.eye_ring_2E,
+            analysis.glasses_S22,
+            analysis.lenses_2N2,
+            analysis.glasses_radius,
+            width,
         ),
         fit_report=_f32(np.r_[_spread_of(solution.residual_468), _spread_of(after), pose.scale]),
     )

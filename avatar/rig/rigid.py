@@ -21,6 +21,8 @@ from avatar.rig import mesh
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
+LEAST: Final = 1.5
+"""px of skin that are left between a lid margin and a rim that covers it."""
 FALL: Final = 0.2
 """Share of the face's width around the glasses in which the hold fades: about the height of a forehead's half."""
 
@@ -30,13 +32,15 @@ def rigid_weights(
     triangles_T3: NDArray[np.integer[Any]],
     eye_ring_2E: NDArray[np.integer[Any]],
     frame_S22: NDArray[Any],
+    lenses_2N2: NDArray[Any],
     radius: float,
     face_width: float,
 ) -> F32:
     """The hold [V], 0..1, of every vertex.
 
     rest_V3: px, the mesh on the portrait. frame_S22: [S, 2, 2] px, the glasses as straight strokes (start, end) in the
-    portrait; none gives zeros. radius: half the thickness of the strokes, px. face_width: px.
+    portrait; none gives zeros. lenses_2N2: what is seen through them is no frame. radius: half the thickness of the
+    strokes, px. face_width: px.
 
     Every triangle that a stroke covers is held by all of its corners, so the pixels of the frame move rigidly, not just
     the vertices nearby. Lid margins stay free whatever covers them: a blink must close.
@@ -46,6 +50,10 @@ def rigid_weights(
     if len(frame_S22) == 0:
         return hold_V.astype(np.float32)
     points_N2 = stroke_points(np.asarray(frame_S22, np.float64), radius)
+    for lens in np.asarray(lenses_2N2, np.float64):
+        points_N2 = points_N2[~inside(points_N2, lens)]
+    if len(points_N2) == 0:
+        return hold_V.astype(np.float32)
     triangles = covered(np.asarray(rest_V3[:, :2], np.float64), triangles_T3, points_N2)
     hold_V[triangles_T3[triangles].reshape(-1)] = 1.0
     hold_V[eye_ring_2E.reshape(-1)] = 0.0
@@ -61,6 +69,66 @@ def rigid_weights(
         system = laplacian[rows][:, rows].tocsc() + 1e-9 * sp.identity(len(rows), format="csc")
         hold_V[rows] = spl.spsolve(system, -(laplacian[rows] @ hold_V))
     return np.clip(hold_V, 0.0, 1.0).astype(np.float32)
+
+
+def clear_lids(
+    rest_V3: F64,
+    neutral_V3: F64,
+    basis_KV3: F64,
+    triangles_T3: NDArray[np.integer[Any]],
+    eye_ring_2E: NDArray[np.integer[Any]],
+    lenses_2N2: NDArray[Any],
+) -> tuple[F64, F64, F64]:
+    """Slide the vertices next to the lid margins along the skin until they lie within the lens; copies.
+
+    A triangle between a margin, which a blink moves, and a vertex under or beyond the rim would smear the rim over the
+    eye. Each such vertex slides towards its nearest margin vertex as far as the lens' edge (LEAST px from the margin
+    where the rim lies on it). Everything that is known per vertex is linear along that edge of the mesh, so the face's
+    shape stays; only its triangles are cut differently.
+    """
+    rest, neutral, basis = rest_V3.copy(), neutral_V3.copy(), basis_KV3.copy()
+    edges = mesh.adjacency(triangles_T3, len(rest_V3))
+    for ring, lens in zip(eye_ring_2E, np.asarray(lenses_2N2, np.float64), strict=True):
+        if len(lens) < 3:
+            continue
+        margin = np.zeros(len(rest_V3), bool)
+        margin[ring] = True
+        for vertex in np.flatnonzero((edges @ margin.astype(float) > 0) & ~margin):
+            own = edges.indices[edges.indptr[vertex] : edges.indptr[vertex + 1]]
+            own = own[margin[own]]
+            lengths = np.linalg.norm(rest_V3[own, :2] - rest_V3[vertex, :2], axis=1)
+            anchor, length = int(own[lengths.argmin()]), float(lengths.min())
+            share = within(rest_V3[anchor, :2], rest_V3[vertex, :2], lens)
+            if share < 1.0:
+                share = min(max(share, LEAST / max(length, 1e-6)), 1.0)
+                for array in (rest, neutral, basis):
+                    array[..., vertex, :] = array[..., anchor, :] + share * (
+                        array[..., vertex, :] - array[..., anchor, :]
+                    )
+    return rest, neutral, basis
+
+
+def within(start_2: F64, end_2: F64, polygon_N2: F64) -> float:
+    """Share of the way from start to end at which it leaves the polygon: 1 = not at all, 0 = it starts outside."""
+    if not inside(start_2[None], polygon_N2)[0]:
+        return 0.0
+    a, b = polygon_N2, np.roll(polygon_N2, -1, axis=0)
+    way, sides = end_2 - start_2, b - a
+    parallel = _cross(sides, way)
+    safe = np.where(np.abs(parallel) < 1e-12, 1e-12, parallel)
+    along = _cross(sides, a - start_2) / safe
+    across = _cross(np.broadcast_to(way, a.shape), a - start_2) / safe
+    hits = along[(along >= 0) & (along <= 1) & (across >= 0) & (across <= 1)]
+    return float(hits.min()) if len(hits) else 1.0
+
+
+def inside(points_N2: F64, polygon_E2: F64) -> NDArray[np.bool_]:
+    """Which points [N] lie inside a closed polygon (even-odd rule); none in one without corners."""
+    a, b = polygon_E2, np.roll(polygon_E2, -1, axis=0)
+    spans = (a[:, 1] > points_N2[:, 1, None]) != (b[:, 1] > points_N2[:, 1, None])
+    rise = np.where(spans, b[:, 1] - a[:, 1], 1.0)
+    crossing = a[:, 0] + (points_N2[:, 1, None] - a[:, 1]) / rise * (b[:, 0] - a[:, 0])
+    return np.asarray((spans & (crossing > points_N2[:, 0, None])).sum(1) % 2 == 1)
 
 
 def stroke_points(frame_S22: F64, radius: float, step: float = 1.0) -> F64:
