@@ -129,7 +129,7 @@ def record(job: dict[str, Any], size: int) -> None:
 def painted(arrays: dict[str, Any], rig: Any) -> dict[str, Any]:
     """The identity's arrays with the mouth's inside and the eyes in green."""
     out = dict(arrays)
-    for name in ("rig.mouth.colour_P3", "render.sclera_2SS3"):
+    for name in ("rig.mouth.colour_P3", "render.mouth_HW3", "render.mouth_tone_43", "render.sclera_2SS3"):
         if name in out:
             out[name] = np.zeros_like(out[name]) + np.array([0, 255, 0], out[name].dtype)
     if "render.person_HW4" in out:

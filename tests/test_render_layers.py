@@ -100,7 +100,7 @@ def test_samples_are_bilinear_and_stay_inside() -> None:
 
 
 def test_white_beyond_the_tracked_lids_is_measured() -> None:
-    person, portrait, tone = rig(), identity().arrays["rgb_HW3"], layers().white_3
+    person, portrait, tone = rig(), identity().arrays["rgb_HW3"], layers().mouth_tone_43[0]
     rest = person.rest_V3.copy()
     for ring in person.eye_ring_2E:  # pretend that the lids were tracked too tightly
         middle = rest[ring].mean(0)

@@ -77,12 +77,12 @@ def test_opening_is_gradual() -> None:
 def test_shading_is_brighter_towards_the_light() -> None:
     normals = np.array([[0, 0, 1], [0.7, 0, 0.7], [-0.7, 0, 0.7]], np.float32)
     one = np.ones(3, np.float32)
-    out = np.empty((3, 4), np.float32)
+    out = np.empty((3, 5), np.float32)
     light = np.array([0.6, 0.4, 0.0, 0.4], np.float32)  # from image right
-    shade_vertices(normals, np.full((3, 3), 200, np.float32), one, one, 0 * one, light, out)
-    assert out[1, 0] > out[0, 0] > out[2, 0]
-    shade_vertices(normals, np.full((3, 3), 200, np.float32), one, 0 * one, 0 * one, light, out)
-    assert (out[:, :3] == 200).all()
+    shade_vertices(normals, np.zeros((3, 2), np.float32), one, one, 0 * one, light, out)
+    assert out[1, 3] > out[0, 3] > out[2, 3]
+    shade_vertices(normals, np.zeros((3, 2), np.float32), one, 0 * one, 0 * one, light, out)
+    assert (out[:, 2] == 1).all() and (out[:, 3] == 0).all()  # the lining's first row: the lip's own colour
 
 
 def test_the_lips_plane_follows_a_turned_mouth() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from avatar.rig.mouth import LOWER, UPPER
 from avatar.rig.types import FittedRig, Part
 from tests.rig_samples import KINDS, motion, sample_rig
 
@@ -28,16 +29,20 @@ def test_arrays_belong_together(rig: FittedRig) -> None:
     assert (mouth.jaw_P[mouth.part_P == Part.TEETH_LOWER] == 1).all()
 
 
-def test_twelve_teeth_in_each_row(rig: FittedRig) -> None:
-    for part in (Part.TEETH_UPPER, Part.TEETH_LOWER):
-        assert set(rig.mouth.tooth_Q[rig.mouth.part_Q == part].tolist()) == set(range(1, 13))
-    others = ~np.isin(rig.mouth.part_Q, [Part.TEETH_UPPER, Part.TEETH_LOWER])
-    assert (rig.mouth.tooth_Q[others] == 0).all()
-    x_of = [
-        rig.mouth.vertices_P3[rig.mouth.triangles_Q3[(rig.mouth.part_Q == Part.TEETH_UPPER) & (rig.mouth.tooth_Q == n)]]
-        for n in range(1, 13)
-    ]
-    assert (np.diff([t[..., 0].mean() for t in x_of]) > 0).all()  # numbered from the person's right
+def test_each_arch_is_one_strip_whose_edge_is_cut_out_tooth_by_tooth(rig: FittedRig) -> None:
+    mouth = rig.mouth
+    assert mouth.uv_P2.min() >= 0.0 and mouth.uv_P2.max() <= 1.0
+    for part, arch in ((Part.TEETH_UPPER, UPPER), (Part.TEETH_LOWER, LOWER)):
+        rows = mouth.part_P == part
+        edge = mouth.vertices_P3[rows][mouth.uv_P2[rows, 1] == 1.0]
+        assert len(edge) == 12 * 6 + 1
+        u = mouth.uv_P2[rows][mouth.uv_P2[rows, 1] == 1.0, 0]
+        front = np.abs(u[:-1] - 0.5) < 0.35
+        assert (np.diff(u) > 0).all() and (np.diff(edge[:, 0])[front] > 0).all()  # from the person's right to left
+        along = np.linspace(-arch.half_length, arch.half_length, 2001)
+        cut = arch.towards_edge * (arch.edge_at(along) + arch.spee * arch.at(along)[0] ** 2)
+        notches = (np.diff(np.sign(np.diff(cut))) > 0).sum()
+        assert notches >= 7  # between neighbours
 
 
 def test_teeth_lie_behind_the_lips_and_bite(rig: FittedRig) -> None:

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from avatar.render.eye_layers import EyeLayers, lid_steps, take_eyes
 from avatar.render.images import LUMA, sample, vertex_normals
+from avatar.render.mouth_atlas import mouth_tones, paint_atlas
+from avatar.render.lid_layers import clean_lids, lash_colours
 from avatar.render.plate import background_plate
 from avatar.render.rim import rim_colours
 from avatar.rig.types import FittedRig
@@ -51,12 +53,16 @@ class Layers:
     """Frame px (x, y) of the first pixel of each eye picture."""
     lid_step_2E: F32
     """px outwards from each vertex of the eye rings to where the lid really begins."""
+    lash_24: F32
+    """Per eye the colour of its lashes, and how far the lids are apart at rest, px."""
     lip_M3: F32
     """Lip colour near each vertex of the mouth ring."""
     lip_step_M: F32
     """px along the face's down direction from each vertex of the mouth ring to where the clean lip begins."""
-    white_3: F32
-    """What a white surface would look like in this light, in the mouth's opening."""
+    mouth_HW3: U8
+    """Picture of the mouth's inside (mouth_atlas.py)."""
+    mouth_tone_43: F32
+    """Its tones: enamel, red tissue's hue, the dark of the mouth, the dark of its corners."""
     light_4: F32
     """Light on the face as a + b . normal, scaled so that a surface that faces the viewer gets 1."""
 
@@ -76,18 +82,23 @@ class Layers:
 def prepare_layers(rgb_HW3: U8, matte_HW: F32, rig: FittedRig) -> Layers:
     """Take a framed portrait apart. rgb_HW3 [size, size, 3], matte 0..1; about 0.3 s."""
     eyes: EyeLayers = take_eyes(rgb_HW3, rig)
+    lid_step = lid_steps(rgb_HW3, rig, eyes.tone_3)
     light = face_light(rgb_HW3, rig)
+    lips = lip_colours(rgb_HW3, rig)
+    tones = mouth_tones(eyes.tone_3, rgb_HW3, rig, lips)
     return Layers(
-        person_HW4=person_layer(rgb_HW3, matte_HW),
+        person_HW4=person_layer(clean_lids(rgb_HW3, rig, eyes.tone_3), matte_HW),
         plate_HW3=background_plate(rgb_HW3, matte_HW),
         sclera_2SS3=eyes.sclera_2SS3,
         iris_2SS4=eyes.iris_2SS4,
         glint_2SS3=eyes.glint_2SS3,
         eye_origin_22=eyes.origin_22,
-        lid_step_2E=lid_steps(rgb_HW3, rig, eyes.tone_3),
-        lip_M3=lip_colours(rgb_HW3, rig),
+        lid_step_2E=lid_step,
+        lash_24=lash_colours(rgb_HW3, rig, lid_step),
+        lip_M3=lips,
         lip_step_M=lip_steps(rgb_HW3, rig),
-        white_3=white_tone(eyes.tone_3, rgb_HW3, rig),
+        mouth_HW3=np.rint(paint_atlas(tones, lips)).astype(np.uint8),
+        mouth_tone_43=np.stack([tones.enamel_3, tones.red_3, tones.deep_3, tones.corner_3]),
         light_4=light,
     )
 
@@ -164,16 +175,3 @@ def face_light(rgb_HW3: U8, rig: FittedRig) -> F32:
     solution[1:] = np.clip(solution[1:], -0.6, 0.6)
     solution[0] = 1.0 - solution[3]
     return np.asarray(solution, np.float32)
-
-
-def white_tone(eye_white_3: F32, rgb_HW3: U8, rig: FittedRig) -> F32:
-    """White in this light: the eyes' white, held to a sane range by the skin around the mouth; float32 [3]."""
-    soft = cv2.GaussianBlur(rgb_HW3, (0, 0), 0.006 * rig.size).astype(np.float32)
-    colours = sample(soft, rig.rest_V3[:, :2])
-    skin = float(np.quantile(colours @ LUMA, 0.75))
-    luma = float(eye_white_3 @ LUMA)
-    target = np.clip(luma * 1.18, 0.75 * skin, max(1.25 * skin, 150.0))
-    # veins and shade tint the eyes more than the light does; a little of the skin's hue comes back from all around
-    skin_3 = np.median(colours, axis=0)
-    tint = 0.4 + 0.35 * eye_white_3 / max(luma, 1.0) + 0.25 * skin_3 / max(float(skin_3 @ LUMA), 1.0)
-    return np.asarray(np.clip(tint * target, 20, 250), np.float32)

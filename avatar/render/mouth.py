@@ -1,11 +1,12 @@
 """Drawing the mouth's inside: teeth, gums, tongue, cavity and the wet lining of the lips.
 
-Shading: albedo x first-order light of the portrait x how much of the mouth's opening a point can see. The last is
-read off the opening itself: its coverage, blurred more and shifted further down the deeper a point lies (light comes
-from above, so the upper lip throws the shadow). Drawn 2 x 2 oversampled inside the opening's box, clipped to the
-lips with exact coverage.
+One small mesh with one picture on it (mouth_atlas.py). How much light a point gets is told by the opening alone: seen
+from the point, how much of the opening's height in that pixel column remains, less sharply the deeper the point lies
+(light comes from above, so the upper lip throws the shadow). What gets no light turns into the dark red of light that
+has come through the cheeks; at the corners, where the opening closes, into a dark lip colour. Drawn 2 x 2 oversampled
+inside the opening's box, clipped to the lips with exact coverage.
 
-Shape suffixes: P vertices of the mouth's inside followed by M more (a hem under the lips), Q triangles.
+Shape suffixes: P vertices of the mouth's inside followed by M more (a hem under the lips), Q triangles, W columns.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-import cv2
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from avatar.render import raster
 from avatar.render.layers import Layers
+from avatar.render.mouth_atlas import atlas_place
 from avatar.render.warp_mesh import to_frame
 from avatar.rig.contact import smoothstep
+from avatar.rig.mouth import LINING_ROWS
 from avatar.rig.types import DeformedFace, FittedRig, Part
 
 F32 = NDArray[np.float32]
@@ -36,25 +38,19 @@ SHOWN_PX: Final = 1.8
 """From this on they are drawn in full; between, samples are too few to tell lip from tooth, and it fades in."""
 LIGHT_SLANT: Final = 0.4
 """px down per px of depth: how steeply light falls in over the upper lip."""
-LIP_SHADE: Final = 0.014
-"""Face widths: how far the shadow of the upper lip reaches on what lies right behind it."""
-NEAR_BLUR: Final = 0.018
-FAR_BLUR: Final = 0.055
-"""Face widths: blur of the opening as seen from just behind the lips / from the back."""
-NEAR_DEPTH: Final = 0.03
+NEAR_SOFT: Final = 0.010
+"""Face widths: half width of the shadow's edge on what lies right behind the lips."""
+DEEPER_SOFT: Final = 0.25
+"""How much it widens per depth."""
+NEAR_DEPTH: Final = 0.02
 """Face widths behind the middle of the lips up to which things count as right behind them."""
-FAR_DEPTH: Final = 0.16
-"""Face widths behind the lips at which FAR_BLUR is reached."""
-AMBIENT: Final = 0.12
-"""Light that reaches any point of the mouth whatever the opening (scattered by skin), before `occlusion_P`."""
-SHADE_RED: Final = 0.42
-"""How much green and blue full shade takes from what red keeps."""
-SCATTER: Final = 0.03
-"""Light at points that `occlusion_P` calls wholly dark."""
-DARKEST: Final = np.array([0.15, 0.065, 0.06], np.float32)
-"""Share of white that the darkest place keeps."""
-GLOSS: Final = np.array([0.20, 0.20, 0.16, 0.16, 0.14, 0.03, 0.05], np.float32)
-"""Strength of the wet highlight per `Part`."""
+AMBIENT: Final = 0.10
+"""Light that reaches any point of the mouth whatever the opening."""
+LIGHT_GAIN: Final = 1.25
+CORNER_OPEN: Final = 0.035
+"""Face widths between the lips below which the mouth's dark turns into the corners' colour."""
+GLOSS: Final = np.array([26.0, 26.0, 34.0, 8.0, 10.0], np.float32)
+"""Strength of the wet highlight per `Part`, of 255, in full light."""
 HEM_PX: Final = 1.6
 CONTACT_GAP: Final = 0.02
 """Face widths between the lips below which the line of contact begins to show."""
@@ -66,49 +62,51 @@ CONTACT_TONE: Final = np.array([0.52, 0.40, 0.42], np.float32)
 
 @dataclass(frozen=True)
 class MouthPaint:
-    """Albedo and light of the mouth's inside for one portrait."""
+    """The mouth's picture and what its vertices add to it, for one portrait."""
 
-    albedo_P3: F32
-    """sRGB 0..255 in the portrait's light."""
+    atlas_HW3: U8
+    place_P2: F32
+    """Atlas px of each vertex."""
     occlusion_P: F32
     shade_P: F32
-    """0: drawn in its albedo, as the skin is; 1: fully shaded."""
+    """0: drawn in its colour, as the skin is; 1: fully shaded."""
     gloss_P: F32
     triangles_Q3: I32
     light_4: F32
-    darkest_3: F32
-    """Light scattered through the cheeks: no part of a mouth is black."""
+    deep_3: F32
+    """Colour of what gets no light."""
+    corner_3: F32
+    """The same at the corners."""
 
 
 def build_mouth_paint(rig: FittedRig, layers: Layers) -> MouthPaint:
-    """Colours of the mouth's inside in this portrait's light."""
+    """Join the mouth's mesh with the portrait's tones."""
     mouth = rig.mouth
-    albedo = mouth.colour_P3 / 255.0 * layers.white_3
-    occlusion = mouth.occlusion_P.copy()
-    shade = np.ones(len(albedo), np.float32)
-    gloss = GLOSS[mouth.part_P] * float(layers.white_3.mean())
     lining = mouth.part_P == Part.LIP
-    row, ring = mouth.lining_row_P[lining].astype(int), mouth.lining_ring_P[lining]
-    depth = (row / max(int(row.max(initial=1)), 1)).astype(np.float32)
-    # from the lip's own colour towards a wetter, redder one
-    inner = layers.lip_M3[ring] * np.array([0.80, 0.62, 0.62], np.float32)
-    albedo[lining] = layers.lip_M3[ring] + (inner - layers.lip_M3[ring]) * depth[:, None]
-    shade[lining] = np.clip(depth * 1.6, 0, 1)
+    depth = mouth.lining_row_P[lining].astype(np.float32) / (LINING_ROWS - 1)
+    shade = np.ones(len(lining), np.float32)
+    shade[lining] = np.clip(depth * 1.4, 0, 1)
+    gloss = GLOSS[mouth.part_P] * np.float32(layers.mouth_tone_43[0].mean() / 255.0)
     gloss[lining] *= depth
 
-    count, rings = len(albedo), len(rig.mouth_ring_M)
+    count, rings = len(lining), len(rig.mouth_ring_M)
     hem = count + np.arange(rings)
-    first = np.flatnonzero(lining)[np.argsort(ring[row == 0])]
-    quads = np.stack([hem, np.roll(hem, -1), np.roll(first, -1), first], -1)
+    first = np.flatnonzero(lining & (mouth.lining_row_P == 0))  # one more than the ring: the last repeats the first
+    after = count + (np.arange(rings) + 1) % rings
+    quads = np.stack([hem, after, first[1:], first[:-1]], -1)
     triangles = np.concatenate([mouth.triangles_Q3, quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+    place = atlas_place(mouth.part_P, mouth.uv_P2)
+    zeros = np.zeros(rings, np.float32)
     return MouthPaint(
-        albedo_P3=np.concatenate([albedo, layers.lip_M3]).astype(np.float32),
-        occlusion_P=np.concatenate([occlusion, np.ones(rings, np.float32)]).astype(np.float32),
-        shade_P=np.concatenate([shade, np.zeros(rings, np.float32)]).astype(np.float32),
-        gloss_P=np.concatenate([gloss, np.zeros(rings, np.float32)]).astype(np.float32),
+        atlas_HW3=layers.mouth_HW3,
+        place_P2=np.concatenate([place, place[first[:-1]]]),
+        occlusion_P=np.concatenate([mouth.occlusion_P, zeros + 1]),
+        shade_P=np.concatenate([shade, zeros]),
+        gloss_P=np.concatenate([gloss, zeros]),
         triangles_Q3=triangles.astype(np.int32),
         light_4=layers.light_4,
-        darkest_3=(layers.white_3 * DARKEST).astype(np.float32),
+        deep_3=layers.mouth_tone_43[2],
+        corner_3=layers.mouth_tone_43[3],
     )
 
 
@@ -123,41 +121,34 @@ def draw_mouth(paint: MouthPaint, rig: FittedRig, face: DeformedFace, ring_M3: F
     raster.coverage(np.ascontiguousarray(ring_M3[:, :2]), left, top, cover)
     cover *= smoothstep(SEALED_PX, SHOWN_PX, face.mouth_gap * scale)
 
-    width = rig.face_width * scale * face.pose.scale
-    pad = math.ceil(3 * FAR_BLUR * width)
-    padded = cv2.copyMakeBorder(cover, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=0.0)
-    near = np.asarray(cv2.GaussianBlur(padded, (0, 0), NEAR_BLUR * width), np.float32)
-    far = np.asarray(cv2.GaussianBlur(padded, (0, 0), FAR_BLUR * width), np.float32)
-
-    points = np.concatenate([face.mouth_P3, _hem(face, rig)])
-    points = to_frame(points, scale)
+    points = to_frame(np.concatenate([face.mouth_P3, _hem(face, rig)]), scale)
     points[:, 0] = (points[:, 0] - left + 0.5) * OVERSAMPLE - 0.5
     points[:, 1] = (points[:, 1] - top + 0.5) * OVERSAMPLE - 0.5
-    values = np.empty((len(points), 4), np.float32)
+    values = np.empty((len(points), 5), np.float32)
     normals = np.concatenate([face.mouth_normals_P3, np.zeros((len(rig.mouth_ring_M), 3), np.float32)])
-    shade_vertices(normals, paint.albedo_P3, paint.occlusion_P, paint.shade_P, paint.gloss_P, paint.light_4, values)
+    shade_vertices(normals, paint.place_P2, paint.occlusion_P, paint.shade_P, paint.gloss_P, paint.light_4, values)
 
     depth = np.empty((cover.shape[0] * OVERSAMPLE, cover.shape[1] * OVERSAMPLE), np.float32)
-    painted = np.empty((4, *depth.shape), np.float32)
+    painted = np.empty((5, *depth.shape), np.float32)
     raster.clear(depth)
     raster.raster(points, values, paint.triangles_Q3, depth, painted)
+    width = rig.face_width * scale * face.pose.scale
     lips = lips_plane(ring_M3 - np.array([left, top, NEAR_DEPTH * width], np.float32))
+    lines = lip_lines(ring_M3, left, right) - np.float32(top)
     compose(
-        painted,
-        depth,
-        cover,
-        near,
-        far,
-        pad,
-        lips,
-        FAR_DEPTH * width,
-        LIP_SHADE * width,
-        paint.darkest_3,
-        left,
-        top,
-        out_HW3,
+        painted, depth, cover, lines, lips, width, paint.atlas_HW3, paint.deep_3, paint.corner_3, left, top, out_HW3
     )
     return True
+
+
+def lip_lines(ring_M3: F32, left: int, right: int) -> F32:
+    """y of the upper and lower lip in each pixel column, [2, W]; beyond the corners they meet."""
+    half = len(ring_M3) // 2
+    columns = np.arange(left, right)
+    upper = ring_M3[: half + 1]
+    lower = ring_M3[(-np.arange(half + 1)) % len(ring_M3)]
+    lines = [np.interp(columns, np.maximum.accumulate(line[:, 0]), line[:, 1]) for line in (upper, lower)]
+    return np.asarray(lines, np.float32)
 
 
 def draw_contact(rig: FittedRig, face: DeformedFace, ring_M3: F32, scale: float, out_HW3: U8) -> None:
@@ -198,9 +189,9 @@ def _hem(face: DeformedFace, rig: FittedRig) -> F32:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def shade_vertices(
-    normals_P3: F32, albedo_P3: F32, occlusion_P: F32, shade_P: F32, gloss_P: F32, light_4: F32, out_P4: F32
+    normals_P3: F32, place_P2: F32, occlusion_P: F32, shade_P: F32, gloss_P: F32, light_4: F32, out_P5: F32
 ) -> None:
-    """Colour of each vertex, and in the fourth channel how much it depends on the opening's light (`shade_P`)."""
+    """Per vertex: atlas x, y; light it always gets; light it gets through the opening; wet highlight, 0..255."""
     # highlight: half way between the viewer and a light above, on the brighter side
     hx, hy, hz = light_4[1] * 0.6, np.float32(-0.28), np.float32(1.0)
     length = math.sqrt(hx * hx + hy * hy + hz * hz)
@@ -208,62 +199,70 @@ def shade_vertices(
     for p in range(normals_P3.shape[0]):
         nx, ny, nz = normals_P3[p, 0], normals_P3[p, 1], normals_P3[p, 2]
         lit = light_4[0] + light_4[1] * nx + light_4[2] * ny + light_4[3] * nz
-        lit = min(max(lit, np.float32(0.35)), np.float32(1.2)) * (SCATTER + (1 - SCATTER) * occlusion_P[p])
-        shade = shade_P[p]
-        factor = 1.0 + shade * (math.sqrt(lit) - 1.0)  # sRGB: light goes in by about its square root
+        lit = math.sqrt(min(max(lit, np.float32(0.4)), np.float32(1.2)))  # sRGB: light goes in by about its square root
         shine = max(nx * hx + ny * hy + nz * hz, np.float32(0.0))
         shine = shine * shine
         shine = shine * shine
         shine = shine * shine
         shine = shine * shine
-        gloss = gloss_P[p] * shine * shine * occlusion_P[p]
-        for c in range(3):
-            out_P4[p, c] = albedo_P3[p, c] * factor + gloss
-        out_P4[p, 3] = shade
+        out_P5[p, 0] = place_P2[p, 0]
+        out_P5[p, 1] = place_P2[p, 1]
+        out_P5[p, 2] = 1.0 - shade_P[p]
+        out_P5[p, 3] = shade_P[p] * occlusion_P[p] * lit
+        out_P5[p, 4] = gloss_P[p] * shine * shine
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def compose(
-    painted_4HW: F32, depth_HW: F32, cover_HW: F32, near_HW: F32, far_HW: F32, pad: int, lips_2: F32,
-    far_depth: float, shade_px: float, darkest_3: F32, left: int, top: int, out_HW3: U8,
+    painted_5HW: F32, depth_HW: F32, cover_HW: F32, lines_2W: F32, lips_2: F32, face_width: float, atlas_HW3: U8,
+    deep_3: F32, corner_3: F32, left: int, top: int, out_HW3: U8,
 ) -> None:  # fmt: skip
-    """Average the oversampled picture, light it through the opening, and lay it over the frame by coverage."""
+    """Colour the oversampled picture, light it through the opening, and lay it over the frame by coverage."""
     height, width = cover_HW.shape
-    for y in range(height):
-        for x in range(width):
+    colour = np.empty(3, np.float32)
+    dark = np.empty(3, np.float32)
+    for x in range(width):
+        upper, lower = lines_2W[0, x], lines_2W[1, x]
+        open_ = min(max((lower - upper) / np.float32(CORNER_OPEN * face_width), np.float32(0.0)), np.float32(1.0))
+        open_ = open_ * (2 - open_)
+        for c in range(3):
+            dark[c] = corner_3[c] + (deep_3[c] - corner_3[c]) * open_
+        front = lips_2[0] + lips_2[1] * np.float32(x)
+        for y in range(height):
             cover = cover_HW[y, x]
             if cover <= 0.0:
                 continue
-            red = green = blue = np.float32(0.0)
+            for c in range(3):
+                colour[c] = np.float32(0.0)
             for j in range(OVERSAMPLE):
                 for i in range(OVERSAMPLE):
                     yy, xx = y * OVERSAMPLE + j, x * OVERSAMPLE + i
                     z = depth_HW[yy, xx]
                     if z == raster.FAR:
+                        for c in range(3):
+                            colour[c] += dark[c]
                         continue
-                    behind = max(lips_2[0] + lips_2[1] * np.float32(x) - z, np.float32(0.0))
-                    down = behind * np.float32(LIGHT_SLANT)
-                    row = y + pad - shade_px - down
-                    k = min(max(int(row), 0), near_HW.shape[0] - 2)
-                    f = min(max(row - k, np.float32(0.0)), np.float32(1.0))
-                    column = x + pad
-                    a = near_HW[k, column] * (1 - f) + near_HW[k + 1, column] * f
-                    b = far_HW[k, column] * (1 - f) + far_HW[k + 1, column] * f
-                    mix = min(behind / np.float32(far_depth), np.float32(1.0))
-                    seen = min((a + (b - a) * mix) * np.float32(1.15), np.float32(1.0))
-                    light = np.float32(AMBIENT) + np.float32(1.0 - AMBIENT) * seen
-                    light = math.sqrt(light)
-                    light = 1 + painted_4HW[3, yy, xx] * (light - 1)
-                    # what light is left in shade has come through and off red tissue
-                    red += painted_4HW[0, yy, xx] * light
-                    green += painted_4HW[1, yy, xx] * light * (1 - SHADE_RED * (1 - light))
-                    blue += painted_4HW[2, yy, xx] * light * (1 - SHADE_RED * (1 - light))
-            share = np.float32(1.0 / (OVERSAMPLE * OVERSAMPLE))
-            u, v = top + y, left + x
+                    behind = max(front - z, np.float32(0.0))
+                    soft = np.float32(1.0) / (np.float32(NEAR_SOFT * face_width) + np.float32(DEEPER_SOFT) * behind)
+                    at = y + np.float32(0.5 * j - 0.25) - np.float32(LIGHT_SLANT) * behind
+                    above, below = (at - upper) * soft, (at - lower) * soft
+                    seen = above / math.sqrt(1 + above * above) - below / math.sqrt(1 + below * below)
+                    light = np.float32(AMBIENT) + np.float32(0.5 * LIGHT_GAIN) * np.float32(seen)
+                    light = min(max(light, np.float32(AMBIENT)), np.float32(1.0))
+                    share = painted_5HW[2, yy, xx] + painted_5HW[3, yy, xx] * light
+                    gloss = painted_5HW[4, yy, xx] * light
+                    u = min(max(painted_5HW[0, yy, xx], np.float32(0.0)), np.float32(atlas_HW3.shape[1] - 1.001))
+                    v = min(max(painted_5HW[1, yy, xx], np.float32(0.0)), np.float32(atlas_HW3.shape[0] - 1.001))
+                    iu, iv = int(u), int(v)
+                    fu, fv = u - iu, v - iv
+                    for c in range(3):
+                        first = atlas_HW3[iv, iu, c] * (1 - fu) + atlas_HW3[iv, iu + 1, c] * fu
+                        second = atlas_HW3[iv + 1, iu, c] * (1 - fu) + atlas_HW3[iv + 1, iu + 1, c] * fu
+                        colour[c] += dark[c] + (first + (second - first) * fv - dark[c]) * share + gloss
+            u_, v_ = top + y, left + x
             for c in range(3):
-                colour = max((red if c == 0 else green if c == 1 else blue) * share, darkest_3[c])
-                mixed = out_HW3[u, v, c] * (1 - cover) + min(max(colour, np.float32(0.0)), np.float32(255.0)) * cover
-                out_HW3[u, v, c] = np.uint8(mixed + np.float32(0.5))
+                inside = min(max(colour[c] * np.float32(0.25), np.float32(0.0)), np.float32(255.0))
+                out_HW3[u_, v_, c] = np.uint8(out_HW3[u_, v_, c] * (1 - cover) + inside * cover + np.float32(0.5))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -25,6 +25,8 @@ F32 = NDArray[np.float32]
 
 SEAL_ROLL: Final = 0.22
 """How much of mouthRoll* a sealed mouth gets: pressed lips roll inwards a little."""
+TONGUE_HOLD: Final = 0.85
+"""Share of the jaw's motion that the raised tip of the tongue does not follow: it stays at the upper teeth."""
 
 _I = {name: INDEX[name] for name in space.ARKIT_NAMES}
 _BLINK: Final = np.array([_I["eyeBlinkRight"], _I["eyeBlinkLeft"]])
@@ -45,6 +47,7 @@ class Deformer:
         self._lips, self._lids = Lips(rig, down), Lids(rig, down)
         self._source_axis = gaze_axis(rig.eyes.source_gaze_2).astype(np.float32)
         self._lining = np.flatnonzero(rig.mouth.part_P == Part.LIP)
+        self._hold_P = tongue_hold(rig.mouth.tongue_P3)
         # what the model leaves of the portrait itself; given back in full at the portrait's own expression
         channels = limit_channels(rig.source_expression_K)
         skin = self._linear(channels)
@@ -110,6 +113,7 @@ class Deformer:
             mouth.normals_P3,
             mouth.jaw_P,
             mouth.tongue_P3,
+            self._hold_P,
             channels_K[INDEX["tongueHeight"]],
             rotation(jaw_6[:3]),
             np.ascontiguousarray(jaw_6[3:]),
@@ -117,6 +121,12 @@ class Deformer:
         )
         points[self._lining], normals[self._lining] = self._lips.lining(skin_V3)
         return points, normals
+
+
+def tongue_hold(tongue_P3: F32) -> F32:
+    """How far a raised tongue keeps to the upper teeth instead of following the jaw: most at its tip; [P]."""
+    length = np.linalg.norm(tongue_P3, axis=1)
+    return np.asarray(TONGUE_HOLD * length / max(float(length.max()), 1e-6), np.float32)
 
 
 def limit_channels(channels_K: NDArray[Any]) -> F32:

@@ -75,16 +75,20 @@ def turn(vectors_N3: F32, turn_33: F32) -> F32:
 
 @njit(cache=True)
 def follow_jaw(
-    points_P3: F32, normals_P3: F32, jaw_P: F32, tongue_P3: F32, tip: float, turn_33: F32, shift_3: F32, hinge_3: F32
-) -> tuple[F32, F32]:
-    """Points and normals after the tongue's own motion and the jaw's rigid one, blended by jaw_P."""
+    points_P3: F32, normals_P3: F32, jaw_P: F32, tongue_P3: F32, hold_P: F32, tip: float,
+    turn_33: F32, shift_3: F32, hinge_3: F32,
+) -> tuple[F32, F32]:  # fmt: skip
+    """Points and normals after the tongue's own motion and the jaw's rigid one, blended by jaw_P.
+
+    hold_P: share of the jaw's motion that a raised tongue (tip = 1) does not follow.
+    """
     points, normals = np.empty_like(points_P3), np.empty_like(normals_P3)
     for i in range(len(points_P3)):
         x = points_P3[i, 0] + tip * tongue_P3[i, 0]
         y = points_P3[i, 1] + tip * tongue_P3[i, 1]
         z = points_P3[i, 2] + tip * tongue_P3[i, 2]
         dx, dy, dz = x - hinge_3[0], y - hinge_3[1], z - hinge_3[2]
-        jaw = jaw_P[i]
+        jaw = jaw_P[i] * (1.0 - tip * hold_P[i])
         for k in range(3):
             moved = turn_33[k, 0] * dx + turn_33[k, 1] * dy + turn_33[k, 2] * dz + hinge_3[k] + shift_3[k]
             own = x if k == 0 else (y if k == 1 else z)

@@ -68,10 +68,11 @@ class Lips:
         t = along / along[-1]
         self._bow_L = np.asarray(4.0 * t * (1.0 - t), np.float32)
         self._arc_LL = _arc_fit(t)
-        is_upper = np.isin(self._ring, self._upper)
-        self._lining_share_M1 = np.where(is_upper, UPPER_LINING, 1.0).astype(np.float32)[:, None]
         count = len(self._ring)
-        self._partner_M = (-np.arange(count)) % count
+        around = np.r_[np.arange(count), 0]
+        self._around_M, self._across_M = self._ring[around], self._ring[(-around) % count]
+        is_upper = np.isin(self._ring, self._upper)
+        self._lining_share_M1 = np.where(is_upper, UPPER_LINING, 1.0).astype(np.float32)[around, None]
         self._into = np.ascontiguousarray(-rig.R_source_33[:, 2])
         self._source_gap = 0.0
         self._source_mouth = np.zeros(len(_MOUTH), np.float32)
@@ -128,9 +129,12 @@ class Lips:
         return max(float(gap(skin_V3[upper], skin_V3[lower], self._down).max()), 0.0)
 
     def lining(self, skin_V3: F32) -> tuple[F32, F32]:
-        """The lips' wet lining, [rows * M, 3] px and normals: arcs from the ring into the opening and back inside."""
-        ring = skin_V3[self._ring]
-        across = ring[self._partner_M] - ring
+        """The lips' wet lining, [rows * (M + 1), 3] px and normals: arcs from the ring into the opening and back.
+
+        The last column repeats the first (the picture painted on it does not wrap).
+        """
+        ring = skin_V3[self._around_M]
+        across = skin_V3[self._across_M] - ring
         across[:, 2] = 0.0
         length = np.sqrt(np.einsum("md,md->m", across, across))[:, None]
         width = np.float32(self._rig.face_width)

@@ -33,13 +33,12 @@ class Part(IntEnum):
     """What a vertex or triangle of the mouth's inside belongs to."""
 
     TEETH_UPPER = 0
+    """Crowns and gum: one strip, with a picture on it (render/mouth_atlas.py)."""
     TEETH_LOWER = 1
-    GUM_UPPER = 2
-    GUM_LOWER = 3
-    TONGUE = 4
-    CAVITY = 5
+    TONGUE = 2
+    CAVITY = 3
     """Palate, cheeks' insides, floor and throat; nearly black at the back (see `occlusion_P`)."""
-    LIP = 6
+    LIP = 4
     """Wet inner lining of the lips: a strip that starts exactly on the mouth ring and rolls inwards."""
 
 
@@ -60,12 +59,10 @@ class MouthGeometry:
     """`Part` of each vertex."""
     part_Q: U8
     """`Part` of each triangle."""
-    tooth_Q: U8
-    """Number of the tooth a triangle belongs to: 1.. from the person's right to left, per jaw; 0 = no tooth."""
+    uv_P2: F32
+    """Place on the part's own picture, 0..1: along and across (arches: image left to right, gum to biting edge)."""
     occlusion_P: F32
     """How much light reaches the vertex with the mouth open, 1 (front teeth) .. 0 (throat)."""
-    colour_P3: F32
-    """Nominal linear-free sRGB albedo 0..255; scale it to the portrait's tone."""
     jaw_P: F32
     """0 = moves with the skull, 1 = moves rigidly with the lower jaw, between = blended."""
     tongue_P3: F32
@@ -271,7 +268,8 @@ def _check(rig: FittedRig) -> None:
         and rig.jaw_K6.shape == (EXPRESSION_DIM, 6)
         and all(len(a) == inside for a in per_vertex_inside.values())
         and rig.mouth.vertices_P3.shape == rig.mouth.normals_P3.shape == rig.mouth.tongue_P3.shape == (inside, 3)
-        and len(rig.mouth.triangles_Q3) == len(rig.mouth.part_Q) == len(rig.mouth.tooth_Q)
+        and len(rig.mouth.triangles_Q3) == len(rig.mouth.part_Q)
+        and rig.mouth.uv_P2.shape == (inside, 2)
         and len(rig.lip_upper_L) == len(rig.lip_lower_L)
         and rig.lid_upper_2L.shape == rig.lid_lower_2L.shape
         and all(_within(getattr(rig, name), count) for name in _INDICES)
