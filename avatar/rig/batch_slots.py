@@ -1,0 +1,184 @@
+"""What a batch of rigs keeps of each identity, and what all of them share.
+
+Everything of one identity that a frame reads is one row of float32 numbers: `slot_row` makes it (about 50 ms, most of
+it the biharmonic solves, so do it off the frame path), and a batch takes it in with a single copy. What follows from
+the mesh alone - which vertices are lips, what the skin around them is, the expression basis itself - is shared.
+
+A rig's channels are the package's basis, turned and scaled by the fitted pose, so a slot needs nine numbers instead
+of 44 x V x 3.
+
+Shape suffixes: as in types.py; N rows that a spread moves, H its handles, F numbers of a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.motion.space import INDEX
+from avatar.rig import basis
+from avatar.rig.types import FittedRig, Part
+
+F32 = NDArray[np.float32]
+I64 = NDArray[np.int64]
+
+ALIGN: Final = 32
+"""Fields of a row begin at multiples of this many numbers (128 bytes), as matrix kernels like it."""
+BASIS_TOLERANCE: Final = 0.002
+"""px by which a rig's channels may differ from the turned basis of the package."""
+_MESH: Final = (
+    "triangles_T3", "mouth_ring_M", "lip_upper_L", "lip_lower_L", "lip_outer_M", "eye_ring_2E", "lid_upper_2L",
+    "lid_lower_2L", "oval_ring",
+)  # fmt: skip
+_INSIDE: Final = ("triangles_Q3", "part_P", "part_Q", "lining_row_P", "lining_ring_P")
+"""Arrays that all rigs of a batch must have in common, of the skin and of the mouth's inside."""
+
+
+@dataclass(frozen=True)
+class Topology:
+    """What all rigs of a batch share."""
+
+    vertices: int
+    inside: int
+    """Vertices of the mouth's inside."""
+    lip_lines_2L: I64
+    """Skin vertices of the upper and lower inner lip."""
+    lip_ring_M: I64
+    """For each vertex of the mouth ring its place among the 2 * L of the lip lines."""
+    lip_rows_N: I64
+    """Skin vertices that follow the mouth ring."""
+    lid_lines_22L: I64
+    """Eye, upper and lower, along the lid."""
+    lid_ring_2E: I64
+    """For each vertex of the eye rings its place among the 2 * L of that eye's lid lines."""
+    lid_rows_2N: I64
+    lining_P: I64
+    """Places of the lips' lining in the mouth's inside."""
+
+    def same(self, other: Topology) -> bool:
+        """Whether rigs of both fit into one batch."""
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in self.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class SlotRow:
+    """One identity, ready for a batch."""
+
+    row_F: F32
+    fields: dict[str, tuple[int, tuple[int, ...]]]
+    """Name -> where it begins in the row, and its shape."""
+    topology: Topology
+    mesh: dict[str, NDArray[Any]]
+    """The arrays of `_MESH` and `_INSIDE`, for comparison (views of the rig's own)."""
+
+
+def slot_row(rig: FittedRig) -> SlotRow:
+    """Everything of a rig that a frame reads, as one row. ValueError for a rig of another basis."""
+    topology, arrays = _topology(rig), _arrays(rig)
+    fields, start = {}, 0
+    for name, array in arrays.items():
+        fields[name] = (start, array.shape)
+        start += -(-max(array.size, 1) // ALIGN) * ALIGN
+    row_F = np.zeros(start, np.float32)
+    for name, array in arrays.items():
+        begin = fields[name][0]
+        row_F[begin : begin + array.size] = array.ravel()
+    mesh = {name: getattr(rig, name) for name in _MESH}
+    mesh |= {f"mouth.{name}": getattr(rig.mouth, name) for name in _INSIDE}
+    return SlotRow(row_F, fields, topology, mesh)
+
+
+def check_same(first: SlotRow, other: SlotRow) -> None:
+    """ValueError when two identities cannot share a batch: other mesh, prepared by another version."""
+    alike = first.fields == other.fields and first.topology.same(other.topology)
+    if not alike or any(not np.array_equal(first.mesh[name], other.mesh[name]) for name in first.mesh):
+        raise ValueError("These identities were prepared by different versions of visavis: prepare them all again.")
+
+
+@cache
+def shared_basis_KV3() -> F32:
+    """The channels in centimetres, before a portrait's pose, float32 [44, V, 3]; blinks are contact, so zero."""
+    channels = basis.load().expression_KV3.copy()
+    channels[[INDEX["eyeBlinkLeft"], INDEX["eyeBlinkRight"]]] = 0.0
+    return channels
+
+
+def _arrays(rig: FittedRig) -> dict[str, F32]:
+    """The fields of a row. Reads the operators that the rig's own `Deformer` has prepared."""
+    deformer = rig._deformer
+    lips, lids, mouth, eyes = deformer._lips, deformer._lids, rig.mouth, rig.eyes
+    values: dict[str, Any] = {
+        "neutral_V3": rig.neutral_V3,
+        "residual_V3": deformer._residual_V3,
+        "rest_V3": rig.rest_V3,
+        "rigid_V1": rig.rigid_V[:, None],
+        "turn_33": _turn(rig),
+        "down_3": np.r_[lips._down, 0.0],
+        "into_3": lips._into,
+        "lip_spread_NM": lips._spread.matrix_NH,
+        "arc_LL": lips._arc_LL,
+        "bow_L": lips._bow_L,
+        "source_open_1": [float(lips.open_in_source)],
+        "source_gap_1": [max(lips._source_gap, 1e-6)],
+        "source_mouth_K": lips._source_mouth,
+        "lid_spread_2NE": np.stack([spread.matrix_NH for spread in lids._spread]),
+        "lid_gap_2": lids._gap_2,
+        "lid_bulge_2L": np.stack(lids._bulge_2),
+        "source_axis_3": deformer._source_axis,
+        "ball_centre_23": eyes.ball_centre_23,
+        "ball_radius_2": eyes.ball_radius_2,
+        "iris_radius_2": eyes.iris_radius_2,
+        "inside_P3": mouth.vertices_P3,
+        "inside_normals_P3": mouth.normals_P3,
+        "tongue_P3": mouth.tongue_P3,
+        "jaw_P1": mouth.jaw_P[:, None],
+        "jaw_K6": rig.jaw_K6,
+        "hinge_3": rig.jaw_hinge_3,
+        "pivot_3": rig.pivot_3,
+        "face_width_1": [rig.face_width],
+        "distance_1": [rig.camera_distance],
+        "middle_1": [rig.size / 2],
+    }
+    return {name: np.ascontiguousarray(value, np.float32) for name, value in values.items()}
+
+
+def _turn(rig: FittedRig) -> NDArray[Any]:
+    """Matrix that makes this rig's channels (px) of the shared ones (cm): the fitted scale and rotation."""
+    turn_33 = rig.fit_report[-1] * rig.R_source_33
+    error = float(np.abs(shared_basis_KV3() @ turn_33.T - rig.basis_KV3).max())
+    if error > BASIS_TOLERANCE:
+        raise ValueError("This identity was prepared by another version of visavis: prepare the portrait again.")
+    return np.asarray(turn_33)
+
+
+def _topology(rig: FittedRig) -> Topology:
+    deformer = rig._deformer
+    lip_rows = deformer._lips._spread.rows_N
+    lid_rows = np.stack([spread.rows_N for spread in deformer._lids._spread])
+    lip_lines = np.stack([rig.lip_upper_L, rig.lip_lower_L])
+    lid_lines = np.stack([rig.lid_upper_2L, rig.lid_lower_2L], 1)
+    moved = np.concatenate([rig.mouth_ring_M, lip_rows, rig.eye_ring_2E.ravel(), lid_rows.ravel()])
+    assert len(np.unique(moved)) == len(moved), "lips and lids move each other's skin: the order would matter"
+    return Topology(
+        vertices=len(rig.rest_V3),
+        inside=len(rig.mouth.vertices_P3),
+        lip_lines_2L=lip_lines.astype(np.int64),
+        lip_ring_M=_places(rig.mouth_ring_M, lip_lines),
+        lip_rows_N=lip_rows.astype(np.int64),
+        lid_lines_22L=lid_lines.astype(np.int64),
+        lid_ring_2E=np.stack([_places(ring, lines) for ring, lines in zip(rig.eye_ring_2E, lid_lines, strict=True)]),
+        lid_rows_2N=lid_rows.astype(np.int64),
+        lining_P=np.flatnonzero(rig.mouth.part_P == Part.LIP),
+    )
+
+
+def _places(ring: NDArray[Any], lines_2L: NDArray[Any]) -> I64:
+    """Where each vertex of a closed ring is in the flat upper and lower line; corners count to the lower one."""
+    flat = lines_2L.ravel().tolist()
+    last = {vertex: place for place, vertex in enumerate(flat)}
+    assert set(last) == set(ring.tolist()), "the lines make up the ring"
+    return np.array([last[vertex] for vertex in ring.tolist()], np.int64)
