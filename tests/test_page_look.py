@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
 import pytest
 from playwright.async_api import Page
 
+from agent.transports.visit import encode_jpeg
 from tests.browser.chromium import DESKTOP, PHONE, browser, need_page, open_page, until
 from tests.browser.stage import RATE, Stage
 
@@ -145,6 +147,30 @@ async def test_states_details_and_the_stop_button() -> None:
             await page.wait_for_selector("#debug >> text=655 ms")
             await page.wait_for_selector("#debug >> text=late_frames")
         assert errors == []
+
+
+def folded_jpeg(width: int, height: int) -> bytes:
+    """A red disc that is solid in the middle and clear around it, as the kiosk sends it."""
+    y, x = np.mgrid[:height, :width]
+    inside = (x - width / 2) ** 2 + (y - height / 2) ** 2 < (width / 3) ** 2
+    image = np.zeros((height, width, 4), np.uint8)
+    image[inside] = (220, 30, 30, 255)
+    return encode_jpeg(image, 90)
+
+
+async def test_upright_transparent_pictures_show_the_page_behind_them() -> None:
+    hello = {"width": 144, "height": 256, "alpha": True}
+    async with Stage(hello=hello, still=folded_jpeg(144, 256)) as stage, browser() as running:
+        page, errors = await open_page(running, stage.link)
+        await page.wait_for_selector("[data-picture=live]")
+        read = "[...document.getElementById('avatar').getContext('2d').getImageData({}, {}, 1, 1).data]"
+        red, green, _, opacity = await page.evaluate(read.format(72, 128))
+        assert red > 200 and green < 60 and opacity == 255
+        assert (await page.evaluate(read.format(3, 3)))[3] == 0
+        shape = "(e => e.clientWidth / e.clientHeight)(document.querySelector('.frame'))"
+        assert abs(await page.evaluate(shape) - 9 / 16) < 0.01
+        assert await page.evaluate("getComputedStyle(document.querySelector('.frame')).backgroundImage") == "none"
+    assert errors == []
 
 
 async def test_reduced_motion_is_respected() -> None:

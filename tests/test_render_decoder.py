@@ -130,7 +130,7 @@ def test_layers_are_prepared_when_an_identity_has_none() -> None:
 def test_timings_name_every_stage() -> None:
     draw = decoder(256)
     draw.render(motion(jawOpen=0.3))
-    assert set(draw.timings) == {"deform", "mesh", "raster", "warp", "edges", "eyes", "mouth", "total"}
+    assert set(draw.timings) == {"deform", "mesh", "raster", "shade", "warp", "edges", "eyes", "mouth", "total"}
     stages = sum(ms for stage, ms in draw.timings.items() if stage != "total")
     assert stages == pytest.approx(draw.timings["total"], rel=0.2, abs=0.5)
 

@@ -117,6 +117,10 @@ export class App {
     events.on("agentMissing", (missing) => {
       this.#agentMissing = missing;
     });
+    events.on("picture", ({ width, height, transparent }) => {
+      page.app.style.setProperty("--aspect", String(width / height));
+      page.app.dataset.backdrop = transparent ? "page" : "picture";
+    });
     events.on("firstFrame", () => {
       page.app.dataset.picture = "live";
     });

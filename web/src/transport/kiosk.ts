@@ -250,7 +250,8 @@ export class KioskTransport implements Transport {
     const resumed = storage.getItem(SESSION_KEY) === hello.session;
     storage.setItem(SESSION_KEY, hello.session);
     this.#player?.reset();
-    this.#painter.reset();
+    this.#painter.reset(hello.alpha);
+    this.events.emit("picture", { width: hello.width, height: hello.height, transparent: hello.alpha });
     this.events.emit("info", {
       title: hello.title,
       language: hello.language,

@@ -61,6 +61,12 @@ export class RoomTransport implements Transport {
 
   constructor(private readonly options: RoomOptions) {
     setLogLevel("warn");
+    options.video.addEventListener("resize", () => {
+      const { videoWidth: width, videoHeight: height } = options.video;
+      if (width > 0 && height > 0) {
+        this.events.emit("picture", { width, height, transparent: false });
+      }
+    });
     options.video.addEventListener("loadeddata", () => {
       options.video.hidden = false;
       this.events.emit("firstFrame", null);

@@ -36,6 +36,8 @@ export interface TransportEvents {
   microphone: MicrophoneStatus;
   /** The browser wants another gesture before it plays sound. */
   soundBlocked: boolean;
+  /** Shape of the pictures to come; the page shows through where they are transparent. */
+  picture: { readonly width: number; readonly height: number; readonly transparent: boolean };
   /** The first picture of the avatar is on the page. */
   firstFrame: null;
   /** No agent has come although the connection stands. */

@@ -1,5 +1,6 @@
 /** Shows on each screen refresh the video frame that belongs to the sound being heard. */
 import { FrameQueue, offsetMs } from "./frame-queue";
+import { withOpacity } from "./opacity";
 
 export interface PainterFigures {
   readonly shown: number;
@@ -15,6 +16,7 @@ export class Painter {
   #shownSample: number | null = null;
   #offset: number | null = null;
   #running = false;
+  #unfolding: CanvasRenderingContext2D | null = null;
 
   /** `heardSample` gives null while there is no sound: frames are then shown as they come. */
   constructor(
@@ -22,7 +24,7 @@ export class Painter {
     private readonly heardSample: () => number | null,
     private readonly onFirstFrame: () => void,
   ) {
-    const surface = canvas.getContext("2d", { alpha: false });
+    const surface = canvas.getContext("2d");
     if (!surface) {
       throw new Error("this browser cannot draw on a canvas");
     }
@@ -59,9 +61,15 @@ export class Painter {
     this.#queue.clear(epoch);
   }
 
-  /** A new stream begins; the last picture stays until its first frame. */
-  reset(): void {
+  /**
+   * A new stream begins; the last picture stays until its first frame. Pictures that are `transparent` carry
+   * their opacity in grey below themselves.
+   */
+  reset(transparent = false): void {
     this.#queue.reset();
+    this.#unfolding = transparent
+      ? document.createElement("canvas").getContext("2d", { willReadFrequently: true })
+      : null;
     this.#shownSample = null;
     this.#offset = null;
   }
@@ -90,11 +98,25 @@ export class Painter {
   }
 
   #draw(picture: ImageBitmap): void {
-    if (this.canvas.width !== picture.width || this.canvas.height !== picture.height) {
-      this.canvas.width = picture.width;
-      this.canvas.height = picture.height;
+    const unfolding = this.#unfolding;
+    const { width } = picture;
+    const height = unfolding ? Math.floor(picture.height / 2) : picture.height;
+    resize(this.canvas, width, height);
+    if (unfolding) {
+      resize(unfolding.canvas, width, 2 * height);
+      unfolding.drawImage(picture, 0, 0);
+      const both = unfolding.getImageData(0, 0, width, 2 * height);
+      this.#surface.putImageData(new ImageData(withOpacity(both.data), width, height), 0, 0);
+    } else {
+      this.#surface.drawImage(picture, 0, 0);
     }
-    this.#surface.drawImage(picture, 0, 0);
     picture.close();
+  }
+}
+
+function resize(canvas: HTMLCanvasElement, width: number, height: number): void {
+  if (canvas.width !== width || canvas.height !== height) {
+    canvas.width = width;
+    canvas.height = height;
   }
 }
