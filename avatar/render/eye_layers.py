@@ -1,8 +1,9 @@
 """Eyes of a portrait taken apart: white, iris with pupil, catch-light.
 
 Lids cover part of every iris; the missing part is mirrored from the visible one (top from bottom, then left from
-right, then the mean of the ring at that radius). The catch-light is what is brighter and smaller than the iris'
-own pattern (a white top-hat), and is kept apart because it does not turn with the eye.
+right) and drawn towards the mean of the ring at that radius. The white is eye_white.py's. The catch-light is what is
+brighter and smaller than the iris' own pattern (a white top-hat), and is kept apart because it does not turn with the
+eye.
 
 Shape suffixes: S side of an eye picture (px of the framed portrait), E vertices of an eye ring.
 """
@@ -18,16 +19,27 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from avatar.render.eye_white import complete_white, eye_tone
 from avatar.render.images import LUMA, fill, sample
 from avatar.rig.types import FittedRig
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
-LID_MARGIN: Final = 0.13
-"""Iris radii inside the lids that count as shaded by lashes."""
-LIMBUS: Final = 1.06
+UPPER_MARGIN: Final = 0.2
+"""Iris radii below the upper lid that lashes and the lid's thickness may hide."""
+LOWER_MARGIN: Final = 0.22
+"""The same above the lower lid, with its wet edge."""
+LIMBUS: Final = 1.03
 """Radius at which the iris ends / measured iris radius."""
+RIM: Final = 0.94
+"""Iris radii up to which the picture shows nothing but iris."""
+LIMBAL: Final = 0.18
+"""How much darker the iris is where it ends."""
+MIRRORED: Final = 0.6
+"""Weight of the mirrored side where the iris is hidden; the rest is the mean of that radius."""
+RINGS: Final = 10
+"""Circles per iris radius for which that mean is taken."""
 LIMBUS_SOFT: Final = 0.16
 """Width of the soft rim of the iris / radius."""
 
@@ -77,7 +89,8 @@ def take_eyes(rgb_HW3: U8, rig: FittedRig) -> EyeLayers:
         lid = lid_line(rig.rest_V3[rig.lid_upper_2L[eye], :2] - origin, side)
         lower = lid_line(rig.rest_V3[rig.lid_lower_2L[eye], :2] - origin, side)
         centre, radius = rig.eyes.iris_centre_23[eye, :2] - origin, float(rig.eyes.iris_radius_2[eye])
-        parts = take_apart(patch, rings[eye] - origin, lid, lower, centre, radius)
+        nasal = rig.rest_V3[rig.lid_upper_2L[eye][-1 if eye == 0 else 0], :2] - origin
+        parts = take_apart(patch, rings[eye] - origin, lid, lower, centre, radius, nasal)
         sclera.append(parts[0])
         iris.append(parts[1])
         glint.append(parts[2])
@@ -102,26 +115,32 @@ def lid_line(line_L2: NDArray[Any], side: int) -> F32:
 
 
 def take_apart(
-    patch_SS3: F32, ring_E2: NDArray[Any], upper_S: F32, lower_S: F32, centre_2: NDArray[Any], radius: float
-) -> tuple[F32, F32, F32, F32, float]:
-    """One eye (in the patch's px): sclera, iris with opacity, catch-light, tone of the white, px of white seen."""
+    patch_SS3: F32, ring_E2: NDArray[Any], upper_S: F32, lower_S: F32, centre_2: NDArray[Any], radius: float,
+    nasal_2: NDArray[Any],
+) -> tuple[F32, F32, F32, F32, float]:  # fmt: skip
+    """One eye (in the patch's px): sclera, iris with opacity, catch-light, tone of the white, px of white seen.
+
+    nasal_2: the lids' corner at the nose.
+    """
     side = len(patch_SS3)
     yy, xx = np.mgrid[:side, :side].astype(np.float32)
     open_SS = np.zeros((side, side), np.uint8)
     cv2.fillPoly(open_SS, [np.rint(ring_E2 * 16).astype(np.int32)], 1, shift=4)
-    margin = max(1.0, LID_MARGIN * radius)
-    clear = (open_SS > 0) & (yy > upper_S[None] + 1.6 * margin) & (yy < lower_S[None] - 0.8 * margin)
+    clear = (open_SS > 0) & (yy > upper_S[None] + max(1.0, UPPER_MARGIN * radius))
+    clear &= yy < lower_S[None] - max(1.0, LOWER_MARGIN * radius)
     # take the lid's own shadow off: it is drawn anew for wherever the lid will be
     below = np.maximum(yy - upper_S[None], 0.0)
     shadow = (1.0 - SHADOW * np.exp(-below / (SHADOW_REACH * radius)))[..., None]
     patch_SS3 = np.clip(patch_SS3 / np.where((open_SS > 0)[..., None], shadow, 1.0), 0, 255).astype(np.float32)
-    distance = np.hypot(xx - centre_2[0], yy - centre_2[1]) / radius
+    distance = (np.hypot(xx - centre_2[0], yy - centre_2[1]) / radius).astype(np.float32)
     luma = patch_SS3 @ LUMA
+    tone, seen = eye_tone(patch_SS3, clear & (distance > LIMBUS + 0.15))
 
-    # catch-light: brighter than anything that an opening by half the iris leaves
+    # catch-light: brighter than anything that an opening by half the iris leaves; at the limbus, brighter than white
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(0.42 * radius) + 1,) * 2)
     opened = cv2.morphologyEx(luma, cv2.MORPH_OPEN, kernel)
-    excess = np.where((distance < 0.95) & (open_SS > 0), luma - opened, 0.0)
+    where = (distance < 0.9) | ((distance < 1.2) & (luma > 1.15 * float(tone @ LUMA)))
+    excess = np.where(where & (open_SS > 0), luma - opened, 0.0)
     bright = np.clip((excess - 0.10 * 255) / (0.12 * 255), 0, 1).astype(np.float32)
     glare = np.asarray(cv2.GaussianBlur(bright, (0, 0), 0.6), np.float32)
     without = fill(patch_SS3, np.clip(1.0 - 3.0 * glare, 0, 1))
@@ -130,21 +149,10 @@ def take_apart(
     iris = complete_iris(without, clear, centre_2, radius)
     rim = np.clip((LIMBUS + LIMBUS_SOFT / 2 - distance) / LIMBUS_SOFT, 0, 1)
     opacity = rim * rim * (3 - 2 * rim)
-
-    white_seen = clear & (distance > LIMBUS + 0.12)
-    tone, seen = _tone(patch_SS3, luma, white_seen)
-    level = float(tone @ LUMA)
-    # lashes and skin that slipped in are darker than any shaded white
-    good = white_seen & (luma > 0.5 * level)
-    if good.sum() < 6:
-        sclera = np.broadcast_to(tone, patch_SS3.shape).copy()
-    else:
-        sclera = fill(patch_SS3, good.astype(np.float32))
-        soft = cv2.GaussianBlur(sclera, (0, 0), 0.35 * radius)
-        keep = cv2.GaussianBlur(good.astype(np.float32), (0, 0), 0.8)[..., None]
-        sclera = soft + (sclera - soft) * keep
-        floor = 0.62 * tone
-        sclera = np.maximum(sclera, floor)
+    sclera = complete_white(
+        without, clear, open_SS > 0, distance, tone, nasal_2,
+        (ring_E2.min(0) + ring_E2.max(0)) / 2, radius, max(float(np.ptp(ring_E2[:, 0])) / 2, 1.0),
+    )  # fmt: skip
     return (
         sclera.astype(np.float32),
         np.concatenate([iris, opacity[..., None]], -1).astype(np.float32),
@@ -154,39 +162,64 @@ def take_apart(
     )
 
 
-def _tone(patch_SS3: F32, luma_SS: F32, seen_SS: NDArray[Any]) -> tuple[F32, float]:
-    """Colour of the lit white: mean of the brighter half of what is seen; a plain guess when nearly none is."""
-    count = int(seen_SS.sum())
-    if count < 6:
-        return np.array([196.0, 190.0, 184.0], np.float32), 0.0
-    bright = luma_SS[seen_SS] >= np.quantile(luma_SS[seen_SS], 0.5)
-    return patch_SS3[seen_SS][bright].mean(0).astype(np.float32), float(count)
-
-
 def complete_iris(patch_SS3: F32, clear_SS: NDArray[Any], centre_2: NDArray[Any], radius: float) -> F32:
-    """The iris with the parts under the lids filled in; float32 [S, S, 3]."""
+    """The iris with the parts under the lids filled in; float32 [S, S, 3].
+
+    What each radius looks like (a robust mean around the circle) is known wherever an arc of it is seen; pixels far
+    from it are lashes or lid. The rest comes from the mirrored side, drawn half-way to that mean. Beyond `RIM` the
+    colour at `RIM` goes on, darkened: what the picture shows there is mixed with white.
+    """
     side = len(patch_SS3)
     yy, xx = np.mgrid[:side, :side].astype(np.float32)
-    known = clear_SS.astype(np.float32)
-    known = cv2.GaussianBlur(known, (0, 0), 0.7) * known
+    distance = np.hypot(xx - centre_2[0], yy - centre_2[1]) / radius
+    known = (clear_SS & (distance < 1.3)).astype(np.float32)
+    mean_SS3 = _around(patch_SS3, known, distance)
+    off = np.abs((patch_SS3 - mean_SS3) @ LUMA)
+    spread = float(np.median(off[(known > 0) & (distance < RIM)])) if (known[distance < RIM] > 0).any() else 0.0
+    known *= off < 4.0 * spread + 24.0
+    known = np.asarray(cv2.GaussianBlur(known, (0, 0), 0.7) * known, np.float32)
+    mean_SS3 = _around(patch_SS3, known, distance)
     out = patch_SS3 * known[..., None]
     weight = known.copy()
     for flip_x, flip_y in ((0, 1), (1, 0), (1, 1)):
         map_x = 2 * centre_2[0] - xx if flip_x else xx
         map_y = 2 * centre_2[1] - yy if flip_y else yy
         maps = (np.asarray(map_x, np.float32), np.asarray(map_y, np.float32))
-        there = cv2.remap(known, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        there = MIRRORED * cv2.remap(known, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         colour = cv2.remap(patch_SS3, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         take = there * (1 - weight)
         out += colour * take[..., None]
         weight += take
-    # whatever is still missing: the mean of the ring at that radius
-    bins = np.clip(np.hypot(xx - centre_2[0], yy - centre_2[1]) / radius * 8, 0, 15).astype(int)
-    total = np.bincount(bins.ravel(), weight.ravel(), 16)
-    means = np.stack([np.bincount(bins.ravel(), (out[..., c]).ravel(), 16) for c in range(3)], -1)
-    overall = means[:9].sum(0) / max(float(total[:9].sum()), 1e-6)
-    means = np.where(total[:, None] > 1.0, means / np.maximum(total, 1e-6)[:, None], overall)
-    return np.asarray(out + means[bins] * (1 - weight)[..., None], np.float32)
+    whole = np.asarray(out + mean_SS3 * (1 - weight)[..., None], np.float32)
+    inwards = np.minimum(1.0, RIM / np.maximum(distance, 1e-6))
+    whole = cv2.remap(
+        whole,
+        np.asarray(centre_2[0] + (xx - centre_2[0]) * inwards, np.float32),
+        np.asarray(centre_2[1] + (yy - centre_2[1]) * inwards, np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    darker = 1.0 - LIMBAL * np.clip((distance - RIM) / (LIMBUS - RIM), 0.0, 1.0)
+    return np.asarray(whole * darker[..., None], np.float32)
+
+
+def _around(patch_SS3: F32, weight_SS: F32, distance_SS: NDArray[Any]) -> F32:
+    """Mean colour of each radius, [S, S, 3]; radii of which nothing is seen take their neighbours'."""
+    place = np.clip(distance_SS * RINGS, 0, 1.4 * RINGS - 1.001)
+    low = place.astype(int)
+    high_share = place - low
+    count = int(1.4 * RINGS) + 1
+    sums = np.zeros((count, 4))
+    for index, share in ((low, 1 - high_share), (low + 1, high_share)):
+        amount = weight_SS * share
+        sums[:, 3] += np.bincount(index.ravel(), amount.ravel(), count)
+        for c in range(3):
+            sums[:, c] += np.bincount(index.ravel(), (amount * patch_SS3[..., c]).ravel(), count)
+    near = np.exp(-0.5 * ((np.arange(count)[:, None] - np.arange(count)) / 0.6) ** 2)
+    far = np.exp(-0.5 * ((np.arange(count)[:, None] - np.arange(count)) / 4.0) ** 2)
+    sums = near @ sums + 0.02 * far @ sums
+    rings = sums[:, :3] / np.maximum(sums[:, 3:], 1e-6)
+    return np.asarray(rings[low] + (rings[low + 1] - rings[low]) * high_share[..., None], np.float32)
 
 
 def lid_steps(rgb_HW3: U8, rig: FittedRig, tone_3: F32) -> F32:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from avatar.render.eye_layers import EyeLayers, lid_steps, take_eyes
 from avatar.render.images import LUMA, sample, vertex_normals
-from avatar.render.mouth_atlas import mouth_tones, paint_atlas
 from avatar.render.lid_layers import clean_lids, lash_colours
+from avatar.render.mouth_atlas import mouth_tones, paint_atlas
 from avatar.render.plate import background_plate
 from avatar.render.rim import rim_colours
 from avatar.rig.types import FittedRig

@@ -1,0 +1,98 @@
+"""The white of an eye as a surface that goes on behind iris and lids: a smooth fit, and what the picture shows of it.
+
+The picture shows two small wedges of white, partly lashes, lid and reflections. A fit of few numbers (level, slope,
+fall towards the corners) says what white is like everywhere; the picture's own pixels are laid over it where they can
+be trusted. At the nose the white ends in the caruncle, which is skin-coloured and has no iris in front of it.
+
+Shape suffixes: S side of an eye picture (px of the framed portrait).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.render.images import LUMA
+
+F32 = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+FALL: Final = -0.10
+"""How much darker than its middle the white is at a corner of the lids, when the picture does not say."""
+FIT_RADII: Final = 1.22
+"""Iris radii from its middle where white is surely white."""
+KEEP_RADII: Final = (1.10, 1.30)
+"""Iris radii over which the picture's own white fades in."""
+LEAST: Final = 0.6
+"""Darkest white / tone."""
+CARUNCLE: Final = np.array([0.92, 0.66, 0.60], np.float32)
+"""Colour of the caruncle / tone of the white."""
+CARUNCLE_REACH: Final = 0.42
+"""Iris radii from the inner corner to where it has faded to a quarter."""
+PLAIN: Final = (196.0, 190.0, 184.0)
+"""White of an eye of which nothing is seen."""
+
+
+def eye_tone(patch_SS3: F32, seen_SS: Mask) -> tuple[F32, float]:
+    """Colour of the lit white, float32 [3]: mean of the brighter half of what is seen; and the number of px seen."""
+    count = int(seen_SS.sum())
+    if count < 6:
+        return np.array(PLAIN, np.float32), 0.0
+    luma = patch_SS3[seen_SS] @ LUMA
+    bright = luma >= np.quantile(luma, 0.5)
+    return patch_SS3[seen_SS][bright].mean(0).astype(np.float32), float(count)
+
+
+def complete_white(
+    patch_SS3: F32, clear_SS: Mask, open_SS: Mask, distance_SS: F32, tone_3: F32, nasal_2: NDArray[Any],
+    middle_2: NDArray[Any], radius: float, half_width: float,
+) -> F32:  # fmt: skip
+    """The white all over the patch, float32 [S, S, 3].
+
+    clear_SS: inside the lids, away from lashes; open_SS: inside the lids; distance_SS: from the iris' middle, in its
+    radii; nasal_2: the corner at the nose; middle_2, half_width: of the lids' opening. All in px of the patch.
+    """
+    side = len(patch_SS3)
+    yy, xx = np.mgrid[:side, :side].astype(np.float32)
+    luma = patch_SS3 @ LUMA
+    level = float(tone_3 @ LUMA)
+    to_nose = np.hypot(xx - nasal_2[0], yy - nasal_2[1]) / radius
+    surface = _fit(
+        patch_SS3, clear_SS & (distance_SS > FIT_RADII) & (luma > 0.6 * level) & (to_nose > 0.6), tone_3,
+        (xx - middle_2[0]) / half_width,
+    )  # fmt: skip
+    pink = np.exp(-np.log(4.0) * (to_nose / CARUNCLE_REACH) ** 2)[..., None]
+    surface = surface + (CARUNCLE * surface - surface) * pink
+
+    # the picture's own pixels, unless they look like lashes, lid or glare beside the surface
+    around = surface @ LUMA
+    trusted = (clear_SS | (open_SS & (to_nose < 0.55))) & (luma > 0.62 * around) & (luma < 1.3 * around + 8.0)
+    redness = (patch_SS3[..., 0] - patch_SS3[..., 2]) / np.maximum(patch_SS3.sum(-1), 30.0)
+    redness -= (surface[..., 0] - surface[..., 2]) / np.maximum(surface.sum(-1), 30.0)
+    trusted &= (redness < 0.07) | (to_nose < 0.8)
+    fade = np.clip((distance_SS - KEEP_RADII[0]) / (KEEP_RADII[1] - KEEP_RADII[0]), 0.0, 1.0)
+    keep = cv2.GaussianBlur(cv2.erode(trusted.astype(np.float32), np.ones((2, 2), np.uint8)), (0, 0), 0.8)
+    keep = (keep * fade * trusted)[..., None]
+    return np.asarray(surface + (patch_SS3 - surface) * keep, np.float32)
+
+
+def _fit(patch_SS3: F32, sure_SS: Mask, tone_3: F32, across_SS: NDArray[Any]) -> F32:
+    """Colour as tone * (a + b x + c x^2), a per channel, by two rounds of ridge regression without outliers."""
+    x_N = across_SS[sure_SS]
+    share_N3 = patch_SS3[sure_SS] / np.maximum(tone_3, 1.0)
+    prior = np.array([0.97, 0.0, FALL])
+    stiff = np.diag([6.0, 12.0, 24.0])
+    numbers = np.repeat(prior[:, None], 3, 1)
+    weight_N = np.ones(len(x_N))
+    for _ in range(2):
+        design = np.stack([np.ones_like(x_N), x_N, x_N**2], 1)
+        left = design.T @ (design * weight_N[:, None]) + stiff
+        numbers = np.linalg.solve(left, design.T @ (share_N3 * weight_N[:, None]) + stiff @ prior[:, None])
+        off = np.abs(share_N3 - design @ numbers).max(1)
+        weight_N = 1.0 / (1.0 + (off / 0.12) ** 2)
+    x = np.clip(across_SS, -1.3, 1.3)
+    share = numbers[0] + x[..., None] * numbers[1] + (x**2)[..., None] * numbers[2]
+    return np.asarray(tone_3 * np.clip(share, LEAST, 1.06), np.float32)

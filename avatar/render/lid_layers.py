@@ -1,0 +1,108 @@
+"""The lids of a portrait made ready to close: clean skin right up to their edges, and the colour of the lashes.
+
+Lids are tracked to a pixel or two. What the portrait shows inside them (white, iris) is painted anew every frame, so it
+is taken out of the person's texture: whatever leaks through beside a lid's edge then is lash or skin, never white.
+
+Shape suffixes: H x W pixels, E vertices of an eye ring, R x R an eye's surroundings.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.render.eye_layers import LID_ERROR, outward
+from avatar.render.images import LUMA, fill, sample
+from avatar.rig.types import FittedRig
+
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+
+SKIN_AT: Final = (0.7, 1.1)
+"""Iris radii outside the lids where skin is surely skin."""
+LASH_ACROSS: Final = (-0.12, 0.22)
+"""Iris radii across the upper lid's edge (outwards) in which its lash line lies."""
+LASH_DARKEST: Final = 0.75
+"""Lashes are at least this much darker than the lid's skin."""
+
+
+def lash_colours(rgb_HW3: U8, rig: FittedRig, step_2E: F32) -> F32:
+    """Colour of each eye's lash line and the eye's height at rest: float32 [2, 4], RGB 0..255 and px."""
+    picture = cv2.GaussianBlur(rgb_HW3, (0, 0), 0.0008 * rig.size + 0.2).astype(np.float32)
+    out = np.zeros((2, 4), np.float32)
+    for eye, ring_E in enumerate(rig.eye_ring_2E):
+        ring, radius = rig.rest_V3[ring_E, :2], float(rig.eyes.iris_radius_2[eye])
+        out_E2 = outward(ring)
+        upper = np.arange(2, rig.lid_upper_2L.shape[1] - 2)
+        at = ring[upper] + step_2E[eye][upper, None] * out_E2[upper]
+        across = np.linspace(*LASH_ACROSS, 9) * radius
+        line = sample(picture, (at[:, None] + across[:, None] * out_E2[upper][:, None]).reshape(-1, 2))
+        line = line.reshape(len(upper), -1, 3)
+        darkest = np.take_along_axis(line, (line @ LUMA).argmin(1)[:, None, None], 1)[:, 0]
+        lash = np.median(darkest, 0)
+        skin = np.median(sample(picture, ring[upper] + 0.8 * radius * out_E2[upper]), 0)
+        most = LASH_DARKEST * float(skin @ LUMA)
+        out[eye, :3] = lash * min(1.0, most / max(float(lash @ LUMA), 1.0))
+        neutral = rig.neutral_V3[:, :2]
+        out[eye, 3] = np.linalg.norm(neutral[rig.lid_upper_2L[eye]] - neutral[rig.lid_lower_2L[eye]], axis=1).max()
+    return out
+
+
+def clean_lids(rgb_HW3: U8, rig: FittedRig, tone_3: F32) -> U8:
+    """The picture with both eyes filled in from the lids' edges (upper half from above, lower half from below), and
+    white that lies beside the tracked edges taken away; a copy. tone_3: the lit white."""
+    out = rgb_HW3.copy()
+    for eye in range(2):
+        radius = float(rig.eyes.iris_radius_2[eye])
+        ring = rig.rest_V3[rig.eye_ring_2E[eye], :2]
+        low = np.maximum(np.floor(ring.min(0) - 1.6 * radius), 0).astype(int)
+        high = np.minimum(np.ceil(ring.max(0) + 1.6 * radius) + 1, rig.size).astype(int)
+        if (high - low).min() < 4:
+            continue
+        part = out[low[1] : high[1], low[0] : high[0]]
+        part[:] = _without_eye(part.astype(np.float32), ring - low, radius, tone_3)
+    return out
+
+
+def _without_eye(part_RR3: F32, ring_E2: NDArray[Any], radius: float, tone_3: F32) -> U8:
+    inside = np.zeros(part_RR3.shape[:2], np.uint8)
+    cv2.fillPoly(inside, [np.rint(ring_E2 * 16).astype(np.int32)], 1, shift=4)
+    away = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5) / radius
+    upper = np.interp(np.arange(inside.shape[1]), *_line(ring_E2, upper=True))
+    lower = np.interp(np.arange(inside.shape[1]), *_line(ring_E2, upper=False))
+    rows = np.arange(inside.shape[0])[:, None]
+    above = rows < ((upper + lower) / 2)[None]
+
+    luma = part_RR3 @ LUMA
+    hue = (part_RR3[..., 0] - part_RR3[..., 2]) / np.maximum(part_RR3.sum(-1), 30.0)
+    white_hue = float(tone_3[0] - tone_3[2]) / max(float(tone_3.sum()), 30.0)
+    leaked = np.zeros(inside.shape, np.uint8)
+    for half in (above, ~above):
+        skin = half & (away > SKIN_AT[0]) & (away < SKIN_AT[1])
+        if not skin.any():
+            continue
+        skin_luma, skin_hue = float(np.median(luma[skin])), float(np.median(hue[skin]))
+        paler = (skin_hue - hue) / max(skin_hue - white_hue, 0.03) > 0.5
+        brighter = luma > skin_luma + 0.35 * max(float(tone_3 @ LUMA) - skin_luma, 12.0)
+        like_white = (paler & (luma > 0.45 * float(tone_3 @ LUMA))) if skin_hue - white_hue > 0.03 else brighter
+        leaked |= (like_white & half & (away > 0) & (away < LID_ERROR)).astype(np.uint8)
+    # only what hangs together with the eye
+    _, labels = cv2.connectedComponents(np.maximum(inside, leaked), connectivity=4)
+    own = np.unique(labels[inside > 0])
+    gone = np.isin(labels, own[own > 0]) & ((inside | leaked) > 0)
+    known = 1.0 - gone.astype(np.float32)
+    filled = np.where(above[..., None], *(fill(part_RR3, known * half) for half in (above, ~above)))
+    soft = cv2.GaussianBlur(gone.astype(np.float32), (0, 0), 0.6)[..., None]
+    soft = np.maximum(soft, gone[..., None])
+    return np.clip(np.rint(part_RR3 + (filled - part_RR3) * soft), 0, 255).astype(np.uint8)
+
+
+def _line(ring_E2: NDArray[Any], *, upper: bool) -> tuple[NDArray[Any], NDArray[Any]]:
+    """x (ascending) and y of one lid of a ring that runs along the upper lid first, left to right."""
+    half = len(ring_E2) // 2
+    line = ring_E2[: half + 1] if upper else np.concatenate([ring_E2[half:], ring_E2[:1]])
+    order = np.argsort(line[:, 0])
+    return line[order, 0], line[order, 1]
