@@ -11,7 +11,7 @@ Shape suffixes: V skin vertices, J vertices of the oval, R rings, U = R * J vert
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,9 @@ RINGS: Final = 13
 REACH: Final = 1.5
 """The last ring lies on a square this many frames wide, so that no motion in range uncovers the frame."""
 NECK_LENGTH: Final = 0.62
-"""Face widths below the jaw over which head motion fades to the shoulders'."""
+"""Face widths below the jaw over which head motion fades to the shoulders', where no collar is seen."""
+NECK_RANGE: Final = (0.3, 0.8)
+"""What that may be where the collar is seen: a shorter one would fold when the chin drops."""
 TORSO_SHARE: Final = np.array([0.3, 0.2], np.float32)
 """Shares of the head's shift (x, y) that shoulders go along with: this is how breathing reaches them."""
 DRAG_SIDE: Final = 0.12
@@ -70,8 +72,11 @@ def flatten_sides(rig: FittedRig) -> FittedRig:
     return replace(rig, rest_V3=rig.rest_V3 + lift_V3, neutral_V3=rig.neutral_V3 + lift_V3)
 
 
-def build_underlay(rig: FittedRig) -> Underlay:
-    """Lay out the mesh and its weights. Needs only the rig."""
+def build_underlay(rig: FittedRig, collar: tuple[F32, F32] | None = None) -> Underlay:
+    """Lay out the mesh and its weights.
+
+    collar: where clothes begin (`collar.collar_line`); without it the neck is taken to be NECK_LENGTH long.
+    """
     width, size = rig.face_width, rig.size
     oval = rig.rest_V3[rig.oval_ring].astype(np.float64)
     count = len(oval)
@@ -93,7 +98,7 @@ def build_underlay(rig: FittedRig) -> Underlay:
     below_RJ = np.maximum(
         below_RJ, np.where(out_RJ > 0, (rest_RJ2 @ down - jaw_y) / width * np.minimum(out_RJ * 4, 1), 0)
     )
-    fade_RJ = smoothstep(below_RJ / NECK_LENGTH)
+    fade_RJ = smoothstep(below_RJ / neck_length(rest_RJ2, below_RJ, down, width, collar))
     across = np.abs((rest_RJ2 - middle) @ np.array([down[1], -down[0]])) / width
     aside_RJ = smoothstep((across - 1.0) / 0.8) * smoothstep((below_RJ + 0.3) / 0.6)
     follow_RJ = (1 - fade_RJ) * (1 - aside_RJ)
@@ -134,6 +139,22 @@ def build_underlay(rig: FittedRig) -> Underlay:
         torso_U=smoothstep(lowest).ravel().astype(np.float32),
         oval_J=rig.oval_ring,
     )
+
+
+def neck_length(
+    rest_RJ2: NDArray[np.float64],
+    below_RJ: NDArray[np.float64],
+    down: NDArray[Any],
+    width: float,
+    collar: tuple[F32, F32] | None,
+) -> NDArray[np.float64]:
+    """Face widths from the jaw down to where clothes hold the neck, in the column of each vertex; [R, J]."""
+    if collar is None:
+        return np.full(below_RJ.shape, NECK_LENGTH)
+    across_C, down_C = collar
+    end_RJ = np.interp(rest_RJ2 @ np.array([down[1], -down[0]]), across_C, down_C)
+    start_RJ = rest_RJ2 @ down - below_RJ * width
+    return np.asarray(np.clip((end_RJ - start_RJ) / width, *NECK_RANGE))
 
 
 def deform_underlay(underlay: Underlay, rig: FittedRig, face: DeformedFace) -> F32:

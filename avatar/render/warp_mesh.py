@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.render.collar import collar_line
 from avatar.render.eye_layers import outward
 from avatar.render.layers import APART, Layers
 from avatar.render.underlay import Underlay, build_underlay, deform_underlay
@@ -76,7 +77,7 @@ class WarpMesh:
 
 def build_warp_mesh(rig: FittedRig, layers: Layers, scale: float) -> WarpMesh:
     """Join the three parts."""
-    underlay = build_underlay(rig)
+    underlay = build_underlay(rig, collar_line(layers.person_HW4, rig))
     skin_start = len(underlay.rest_U3)
     cap_start = skin_start + len(rig.rest_V3)
     rings = [rig.mouth_ring_M, *rig.eye_ring_2E]
