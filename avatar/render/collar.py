@@ -9,7 +9,7 @@ Shape suffixes: C columns across the neck, Y rows down from the jaw.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -100,7 +100,7 @@ def _hue(colour: F32) -> F32:
     return np.stack([logs[..., 0] - logs[..., 1], logs[..., 2] - logs[..., 1]], -1)
 
 
-def _lower_edge(x_J: NDArray[np.float64], y_J: NDArray[np.float64], at_C: NDArray[np.float64]) -> NDArray[np.float64]:
+def _lower_edge(x_J: NDArray[Any], y_J: NDArray[Any], at_C: NDArray[np.float64]) -> NDArray[np.float64]:
     """The lowest point of a closed line in each column; beyond its ends that of the end."""
     out = np.full(len(at_C), -np.inf)
     for a in range(len(x_J)):
@@ -109,7 +109,7 @@ def _lower_edge(x_J: NDArray[np.float64], y_J: NDArray[np.float64], at_C: NDArra
         hit = (at_C >= x0) & (at_C <= x1)
         out[hit] = np.maximum(out[hit], y0 + (y1 - y0) * (at_C[hit] - x0) / max(x1 - x0, 1e-6))
     known = np.isfinite(out)
-    return np.interp(at_C, at_C[known], out[known])
+    return np.asarray(np.interp(at_C, at_C[known], out[known]))
 
 
 def _running_median(values: NDArray[np.float64], span: int) -> NDArray[np.float64]:

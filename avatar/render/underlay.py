@@ -29,7 +29,13 @@ NECK_LENGTH: Final = 0.62
 NECK_RANGE: Final = (0.3, 0.8)
 """What that may be where the collar is seen: a shorter one would fold when the chin drops."""
 TORSO_SHARE: Final = np.array([0.3, 0.2], np.float32)
-"""Shares of the head's shift (x, y) that shoulders go along with: this is how breathing reaches them."""
+"""Shares of the head's shift (x, y) that shoulders go along with."""
+BREATH: Final = 0.01
+BREATH_SHIFT: Final = 0.006
+"""Face widths. Breathing lifts the shoulders more than the head: a small vertical shift of the head (up to about
+BREATH_SHIFT, as breathing gives it) moves them by up to BREATH more; a lean or a nod adds no more than that."""
+TORSO_EDGE: Final = 0.06
+"""Frame sides above the lower border over which the torso's shift ends, so that nothing from below is uncovered."""
 DRAG_SIDE: Final = 0.12
 DRAG_NECK: Final = 0.42
 """Face widths over which the rim's expression fades, sideways and upwards / down the neck."""
@@ -51,7 +57,7 @@ class Underlay:
     drag_UJ: F32
     """Weights of the rim's expression offsets."""
     torso_U: F32
-    """0..1, share of TORSO_SHARE that a vertex gets."""
+    """0..1, share of `torso_shift` that a vertex gets."""
     oval_J: I32
     """Skin vertices of the rim."""
 
@@ -125,7 +131,7 @@ def build_underlay(rig: FittedRig, collar: tuple[F32, F32] | None = None) -> Und
         drag_UJ[ring * count : (ring + 1) * count] = kernel * drag_RJ[ring][:, None]
     drag_UJ[drag_UJ < 1e-4] = 0.0
 
-    lowest = np.clip((size - rest_RJ2[..., 1]) / (0.12 * size), 0, 1)
+    lowest = np.clip((size - rest_RJ2[..., 1]) / (TORSO_EDGE * size), 0, 1)
     rest_U3 = np.concatenate([rest_RJ2, z_RJ[..., None]], -1).reshape(-1, 3)
     index = np.arange(RINGS * count).reshape(RINGS, count)
     inner, outer = index[:-1], index[1:]
@@ -164,13 +170,20 @@ def deform_underlay(underlay: Underlay, rig: FittedRig, face: DeformedFace) -> F
     skin_J3 = face.skin_V3[underlay.oval_J]
     offset_J3 = skin_J3 - rig.move(rig.rest_V3[underlay.oval_J], face.pose)
     follow = underlay.follow_U[:, None]
-    torso = (face.pose.t_3[:2] * TORSO_SHARE) * underlay.torso_U[:, None]
+    torso = torso_shift(face.pose.t_3, rig.face_width) * underlay.torso_U[:, None]
     points = rigid.copy()
     points[:, :2] = underlay.rest_U3[:, :2] + torso + follow * (rigid[:, :2] - underlay.rest_U3[:, :2] - torso)
     points += underlay.drag_UJ @ offset_J3
     points[:count] = skin_J3
     points[count:, 2] -= 0.05 * rig.face_width
     return points
+
+
+def torso_shift(head_3: F32, face_width: float) -> F32:
+    """How far the shoulders go when the head shifts by head_3 (px); float32 [2] px."""
+    shift = head_3[:2] * TORSO_SHARE
+    shift[1] += BREATH * face_width * np.tanh(head_3[1] / (BREATH_SHIFT * face_width))
+    return np.asarray(shift, np.float32)
 
 
 def smoothstep(t: NDArray[np.float64]) -> NDArray[np.float64]:
