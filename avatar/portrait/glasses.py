@@ -17,7 +17,7 @@ from typing import Final, Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, median_filter
+from scipy.ndimage import gaussian_filter1d
 
 from avatar.portrait.landmarks import EYE_CORNERS, LIDS
 
@@ -213,8 +213,7 @@ def _inner_edge(rim_N2: NDArray[np.floating], edges: F32, eye: int) -> NDArray[n
     reach = np.linalg.norm(away, axis=1, keepdims=True)
     places = (middle + (away / reach)[:, None] * (reach + _INWARDS)[..., None]).astype(np.float32)
     steps = cv2.remap(edges, places[..., 0], places[..., 1], cv2.INTER_LINEAR) - 0.01 * np.abs(_INWARDS + 1.0)
-    offset = median_filter(_INWARDS[steps.argmax(1)], 7, mode="wrap")
-    offset = gaussian_filter1d(offset, 1.0, mode="wrap") - _BLURRED
+    offset = gaussian_filter1d(_INWARDS[best_path(2.0 * steps.T)], 1.0, mode="wrap") - _BLURRED
     return np.asarray(middle + away / reach * (reach + offset[:, None]))
 
 

@@ -23,6 +23,8 @@ F64 = NDArray[np.float64]
 
 LEAST: Final = 1.5
 """px of skin that are left between a lid margin and a rim that covers it."""
+MOST: Final = 0.9
+"""Share of the way to its neighbour that a vertex may slide."""
 FALL: Final = 0.2
 """Share of the face's width around the glasses in which the hold fades: about the height of a forehead's half."""
 
@@ -79,12 +81,13 @@ def clear_lids(
     eye_ring_2E: NDArray[np.integer[Any]],
     lenses_2N2: NDArray[Any],
 ) -> tuple[F64, F64, F64]:
-    """Slide the vertices next to the lid margins along the skin until they lie within the lens; copies.
+    """Slide the vertices next to the lid margins along the skin onto the edge of the lens; copies.
 
     A triangle between a margin, which a blink moves, and a vertex under or beyond the rim would smear the rim over the
-    eye. Each such vertex slides towards its nearest margin vertex as far as the lens' edge (LEAST px from the margin
-    where the rim lies on it). Everything that is known per vertex is linear along that edge of the mesh, so the face's
-    shape stays; only its triangles are cut differently.
+    eye: such a vertex slides towards its nearest margin vertex (but stays LEAST px away, where the rim lies on the
+    margin). A vertex short of the rim, whose outer neighbours lie beyond it, would be held with them and leave the lid
+    less skin than there is: it slides outwards. Everything that is known per vertex is linear along an edge of the
+    mesh, so the face's shape stays; only its triangles are cut differently.
     """
     rest, neutral, basis = rest_V3.copy(), neutral_V3.copy(), basis_KV3.copy()
     edges = mesh.adjacency(triangles_T3, len(rest_V3))
@@ -93,18 +96,25 @@ def clear_lids(
             continue
         margin = np.zeros(len(rest_V3), bool)
         margin[ring] = True
+        in_lens = inside(rest_V3[:, :2], lens)
         for vertex in np.flatnonzero((edges @ margin.astype(float) > 0) & ~margin):
-            own = edges.indices[edges.indptr[vertex] : edges.indptr[vertex + 1]]
-            own = own[margin[own]]
-            lengths = np.linalg.norm(rest_V3[own, :2] - rest_V3[vertex, :2], axis=1)
-            anchor, length = int(own[lengths.argmin()]), float(lengths.min())
-            share = within(rest_V3[anchor, :2], rest_V3[vertex, :2], lens)
-            if share < 1.0:
-                share = min(max(share, LEAST / max(length, 1e-6)), 1.0)
-                for array in (rest, neutral, basis):
-                    array[..., vertex, :] = array[..., anchor, :] + share * (
-                        array[..., vertex, :] - array[..., anchor, :]
-                    )
+            around = edges.indices[edges.indptr[vertex] : edges.indptr[vertex + 1]]
+            lids, beyond = around[margin[around]], around[~margin[around] & ~in_lens[around]]
+            own = rest_V3[vertex, :2]
+            length_N = np.linalg.norm(rest_V3[lids, :2] - own, axis=1)
+            anchor, length = int(lids[length_N.argmin()]), float(length_N.min())
+            if not in_lens[vertex]:
+                share = max(within(rest_V3[anchor, :2], own, lens), LEAST / max(length, 1e-6))
+                other, share = anchor, max(1.0 - share, 0.0)
+            elif len(beyond):
+                ways = rest_V3[beyond, :2] - own
+                aligned = ways @ (own - rest_V3[anchor, :2]) / np.maximum(np.linalg.norm(ways, axis=1), 1e-6)
+                other = int(beyond[aligned.argmax()])
+                share = min(within(own, rest_V3[other, :2], lens), MOST)
+            else:
+                continue
+            for new, old in ((rest, rest_V3), (neutral, neutral_V3), (basis, basis_KV3)):
+                new[..., vertex, :] = old[..., vertex, :] + share * (old[..., other, :] - old[..., vertex, :])
     return rest, neutral, basis
 
 
