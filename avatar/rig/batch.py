@@ -24,7 +24,7 @@ from torch import Tensor
 from avatar.motion import space
 from avatar.motion.space import EXPRESSION_DIM, INDEX
 from avatar.rig import deform, lids, lips
-from avatar.rig.batch_slots import SlotRow, check_same, shared_basis_KV3, slot_row
+from avatar.rig.batch_slots import SlotRow, Topology, check_same, shared_basis_KV3, slot_row
 from avatar.rig.contact import SLIP
 from avatar.rig.types import FittedRig
 
@@ -79,25 +79,7 @@ class RigBatch:
             name: self._rows_BF[:, start : start + int(np.prod(shape))].view(count, *shape)
             for name, (start, shape) in first.fields.items()
         }
-        topology = first.topology
-        self._lip_lines, self._lip_ring = self._index(topology.lip_lines_2L.ravel()), self._index(topology.lip_ring_M)
-        self._lid_lines = self._index(topology.lid_lines_22L.ravel())
-        per_eye = topology.lid_lines_22L[0].size
-        self._lid_ring = self._index((topology.lid_ring_2E + per_eye * np.arange(2)[:, None]).ravel())
-        self._mouth_ring = self._index(topology.lip_lines_2L.ravel()[topology.lip_ring_M])
-        self._moved_rows = self._index(
-            np.concatenate(
-                [
-                    topology.lip_lines_2L.ravel()[topology.lip_ring_M],
-                    topology.lip_rows_N,
-                    topology.lid_lines_22L.ravel()[(topology.lid_ring_2E + per_eye * np.arange(2)[:, None]).ravel()],
-                    topology.lid_rows_2N.ravel(),
-                ]
-            )
-        )
-        self._lining_P = self._index(topology.lining_P)
-        self._partner_M = self._index(-np.arange(len(topology.lip_ring_M)) % len(topology.lip_ring_M))
-        is_upper = np.isin(topology.lip_ring_M, np.arange(topology.lip_lines_2L.shape[1]))
+        self._take_topology(first.topology)
         self._basis_KX = self._constant(shared_basis_KV3().reshape(EXPRESSION_DIM, -1))
         self._low_D, self._high_D = self._constant(space.LOW_D), self._constant(space.HIGH_D)
         self._spreaders_K = self._marks(deform._SPREADERS)
@@ -109,7 +91,6 @@ class RigBatch:
         self._press_2, self._roll_2 = self._index(lips._PRESS), self._index(lips._ROLL)
         self._flat_3, self._depth_3 = self._constant([1.0, 1.0, 0.0]), self._constant([0.0, 0.0, 1.0])
         self._one = self._constant(1.0)
-        self._lining_share_M1 = self._constant(np.where(is_upper, lips.UPPER_LINING, 1.0)[:, None])
         self._sin_R11, self._cos_R11 = self._constant(lips._SIN), self._constant(lips._COS)
         self._arc_share_2 = self._constant([lips.UPPER_ARC, 1.0])[:, None, None]
         self._outwards_2 = self._constant([1.0, -1.0])[:, None, None]
@@ -178,6 +159,8 @@ class RigBatch:
 
         offset = (channels @ self._basis_KX).view(self.count, -1, 3)
         skin = torch.baddbmm(slot["neutral_V3"], offset, slot["turn_33"].mT)
+        near_lids = (channels[:, None] @ slot["near_lids_KN3"].flatten(2)).view(self.count, -1, 3)
+        skin = skin.index_add(1, self._near_lids, near_lids)
         lines_B2L3 = skin.index_select(1, self._lip_lines).view(self.count, 2, -1, 3)
         share_B1 = self._share_of_source(lines_B2L3, channels)
         opened = self._round_opening(lines_B2L3, channels)
@@ -313,25 +296,28 @@ class RigBatch:
         slot = self._slot
         jaw_B6 = (channels_BK[:, None] @ slot["jaw_K6"])[:, 0]
         bent_B33 = self._rotation(jaw_B6[:, :3]) - self._eye_33
-        points = torch.addcmul(slot["inside_P3"], channels_BK[:, _TONGUE : _TONGUE + 1, None], slot["tongue_P3"])
+        tip = channels_BK[:, _TONGUE : _TONGUE + 1, None]
+        points = torch.addcmul(slot["inside_P3"], tip, slot["tongue_P3"])
         swung = torch.baddbmm(jaw_B6[:, None, 3:], points - slot["hinge_3"][:, None], bent_B33.mT)
-        points = torch.addcmul(points, slot["jaw_P1"], swung)
+        jaw_BP1 = slot["jaw_P1"] * (1.0 - tip * slot["hold_P1"])
+        points = torch.addcmul(points, jaw_BP1, swung)
         own = slot["inside_normals_P3"]
-        normals = torch.addcmul(own, slot["jaw_P1"], own @ bent_B33.mT)
-        rows, row_normals = self._lining(skin_BV3.index_select(1, self._mouth_ring))
+        normals = torch.addcmul(own, jaw_BP1, own @ bent_B33.mT)
+        rows, row_normals = self._lining(skin_BV3)
         return points.index_copy(1, self._lining_P, rows), normals.index_copy(1, self._lining_P, row_normals)
 
-    def _lining(self, ring_BM3: Tensor) -> tuple[Tensor, Tensor]:
+    def _lining(self, skin_BV3: Tensor) -> tuple[Tensor, Tensor]:
         """Lips.lining."""
         slot = self._slot
-        across = (ring_BM3.index_select(1, self._partner_M) - ring_BM3) * self._flat_3
+        ring = skin_BV3.index_select(1, self._lining_around)
+        across = (skin_BV3.index_select(1, self._lining_across) - ring) * self._flat_3
         length = across.square().sum(-1, keepdim=True).sqrt()
         width_B11 = slot["face_width_1"][..., None]
-        radius = torch.minimum(0.16 * length, 0.018 * width_B11) * self._lining_share_M1
+        radius = torch.minimum(0.16 * length, 0.018 * width_B11) * self._lining_share_C1
         inward = across / length.clamp_min(1e-3)
         into_B113 = slot["into_3"][:, None, None]
         back = (radius + 0.012 * width_B11)[:, None] * into_B113
-        rows = ring_BM3[:, None] + self._sin_R11 * (radius * inward)[:, None] + (1.0 - self._cos_R11) * back
+        rows = ring[:, None] + self._sin_R11 * (radius * inward)[:, None] + (1.0 - self._cos_R11) * back
         normals = self._sin_R11 * inward[:, None] - self._cos_R11 * into_B113
         return rows.flatten(1, 2), normals.flatten(1, 2)
 
@@ -353,6 +339,26 @@ class RigBatch:
         return self._eye_33 + torch.sin(angle) / angle * cross + 2.0 * half * half * (cross @ cross)
 
     # what all slots share
+
+    def _take_topology(self, topology: Topology) -> None:
+        lip_lines, lid_lines = topology.lip_lines_2L.ravel(), topology.lid_lines_22L.ravel()
+        lid_ring = (topology.lid_ring_2E + topology.lid_lines_22L[0].size * np.arange(2)[:, None]).ravel()
+        self._lip_lines, self._lip_ring = self._index(lip_lines), self._index(topology.lip_ring_M)
+        self._lid_lines, self._lid_ring = self._index(lid_lines), self._index(lid_ring)
+        parts = (
+            lip_lines[topology.lip_ring_M],
+            topology.lip_rows_N,
+            lid_lines[lid_ring],
+            topology.lid_rows_2N.ravel(),
+        )
+        self._moved_rows = self._index(np.concatenate(parts))
+        self._near_lids = self._index(topology.near_lids_N)
+        self._lining_P = self._index(topology.lining_P)
+        self._lining_around, self._lining_across = (
+            self._index(topology.lining_around_C),
+            self._index(topology.lining_across_C),
+        )
+        self._lining_share_C1 = self._constant(topology.lining_share_C1)
 
     def _constant(self, values: Any) -> Tensor:
         return torch.as_tensor(np.asarray(values, np.float64), dtype=self.dtype, device=self.device)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from avatar.motion.space import INDEX
 from avatar.rig import basis
+from avatar.rig.mesh import rings_from
 from avatar.rig.types import FittedRig, Part
 
 F32 = NDArray[np.float32]
@@ -58,6 +59,14 @@ class Topology:
     lid_rows_2N: I64
     lining_P: I64
     """Places of the lips' lining in the mouth's inside."""
+    lining_around_C: I64
+    """For each column of the lining the skin vertex it starts from."""
+    lining_across_C: I64
+    """The vertex of the other lip that it rolls towards."""
+    lining_share_C1: F32
+    """How much of its lining the lip shows there."""
+    near_lids_N: I64
+    """Skin vertices next to the lid margins: glasses may have moved them along the skin (rigid.clear_lids)."""
 
     def same(self, other: Topology) -> bool:
         """Whether rigs of both fit into one batch."""
@@ -111,12 +120,14 @@ def _arrays(rig: FittedRig) -> dict[str, F32]:
     """The fields of a row. Reads the operators that the rig's own `Deformer` has prepared."""
     deformer = rig._deformer
     lips, lids, mouth, eyes = deformer._lips, deformer._lids, rig.mouth, rig.eyes
+    turn_33, near_lids_KN3 = _channels(rig)
     values: dict[str, Any] = {
         "neutral_V3": rig.neutral_V3,
         "residual_V3": deformer._residual_V3,
         "rest_V3": rig.rest_V3,
         "rigid_V1": rig.rigid_V[:, None],
-        "turn_33": _turn(rig),
+        "turn_33": turn_33,
+        "near_lids_KN3": near_lids_KN3,
         "down_3": np.r_[lips._down, 0.0],
         "into_3": lips._into,
         "lip_spread_NM": lips._spread.matrix_NH,
@@ -136,6 +147,7 @@ def _arrays(rig: FittedRig) -> dict[str, F32]:
         "inside_normals_P3": mouth.normals_P3,
         "tongue_P3": mouth.tongue_P3,
         "jaw_P1": mouth.jaw_P[:, None],
+        "hold_P1": deformer._hold_P[:, None],
         "jaw_K6": rig.jaw_K6,
         "hinge_3": rig.jaw_hinge_3,
         "pivot_3": rig.pivot_3,
@@ -146,13 +158,23 @@ def _arrays(rig: FittedRig) -> dict[str, F32]:
     return {name: np.ascontiguousarray(value, np.float32) for name, value in values.items()}
 
 
-def _turn(rig: FittedRig) -> NDArray[Any]:
-    """Matrix that makes this rig's channels (px) of the shared ones (cm): the fitted scale and rotation."""
+def _channels(rig: FittedRig) -> tuple[NDArray[Any], NDArray[Any]]:
+    """What makes this rig's channels of the shared ones: the fitted scale and rotation [3, 3]; what is left next to
+    the lids [44, N, 3], px."""
     turn_33 = rig.fit_report[-1] * rig.R_source_33
-    error = float(np.abs(shared_basis_KV3() @ turn_33.T - rig.basis_KV3).max())
-    if error > BASIS_TOLERANCE:
+    left_KV3 = rig.basis_KV3 - shared_basis_KV3() @ turn_33.T
+    near_lids = near_lid_margins(rig)
+    near_KN3 = left_KV3[:, near_lids]
+    left_KV3[:, near_lids] = 0.0
+    if np.abs(left_KV3).max() > BASIS_TOLERANCE:
         raise ValueError("This identity was prepared by another version of visavis: prepare the portrait again.")
-    return np.asarray(turn_33)
+    return turn_33, near_KN3
+
+
+def near_lid_margins(rig: FittedRig) -> I64:
+    """Vertices that share an edge with a lid margin, without the margins."""
+    steps = rings_from(rig.triangles_T3, len(rig.rest_V3), rig.eye_ring_2E.ravel())
+    return np.flatnonzero(steps == 1)
 
 
 def _topology(rig: FittedRig) -> Topology:
@@ -173,6 +195,10 @@ def _topology(rig: FittedRig) -> Topology:
         lid_ring_2E=np.stack([_places(ring, lines) for ring, lines in zip(rig.eye_ring_2E, lid_lines, strict=True)]),
         lid_rows_2N=lid_rows.astype(np.int64),
         lining_P=np.flatnonzero(rig.mouth.part_P == Part.LIP),
+        lining_around_C=np.asarray(deformer._lips._around_M, np.int64),
+        lining_across_C=np.asarray(deformer._lips._across_M, np.int64),
+        lining_share_C1=deformer._lips._lining_share_M1,
+        near_lids_N=near_lid_margins(rig),
     )
 
 
