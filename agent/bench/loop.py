@@ -73,19 +73,28 @@ def bench_loop(settings: Settings, quick: bool, console: Console) -> dict[str, f
 
 
 async def _bench(settings: Settings, turns: int, console: Console) -> dict[str, float | int | str | None]:
-    texts = questions_for(settings)
-    questions = await _speak([texts[i % len(texts)] for i in range(turns)], settings)
-    async with _server(settings) as link:
-        arrivals, latencies = await _converse(link, questions, console)
-    console.print(f"  answered {len(latencies)} of {turns} turns asked")
+    arrivals, latencies = await converse(settings, turns, console)
     figures: dict[str, float | int | str | None] = {
         "turn_latency_ms_p50": round(float(np.percentile(latencies, 50)), 1) if latencies else None,
         "turn_latency_ms_p95": round(float(np.percentile(latencies, 95)), 1) if latencies else None,
         "loop_turns": turns,
         "loop_turns_answered": len(latencies),
-        **_timing(arrivals),
+        **timing(arrivals),
     }
     return figures
+
+
+async def converse(settings: Settings, turns: int, console: Console) -> tuple[Arrivals, list[float]]:
+    """Ask `turns` questions of a kiosk server: what came when, and the latency of each answered turn in ms.
+
+    Raises what `questions_for` raises, and Unavailable when the server does not start.
+    """
+    texts = questions_for(settings)
+    questions = await _speak([texts[i % len(texts)] for i in range(turns)], settings)
+    async with _server(settings) as link:
+        arrivals, latencies = await _converse(link, questions, console)
+    console.print(f"  answered {len(latencies)} of {turns} turns asked")
+    return arrivals, latencies
 
 
 def questions_for(settings: Settings) -> list[str]:
@@ -131,7 +140,7 @@ def forwarded(settings: Settings) -> tuple[list[str], dict[str, str]]:
     return arguments, variables
 
 
-def _timing(arrivals: Arrivals) -> dict[str, float | int | str | None]:
+def timing(arrivals: Arrivals) -> dict[str, float | int | str | None]:
     """Offsets as a visitor would see them: at each screen refresh, the frame shown against the sample heard."""
     audio, video = arrivals.audio, arrivals.video
     if not audio or not video:

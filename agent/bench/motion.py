@@ -15,10 +15,9 @@ def bench_motion(settings: Settings, quick: bool, console: Console) -> dict[str,
     import torch
 
     from avatar.clock import FRAME_SAMPLES, STREAM_RATE
-    from avatar.identity import load_identity
+    from avatar.decoders import open_decoder
     from avatar.motion.stream import MotionStream
     from avatar.motion.viseme_net import VisemeNet
-    from avatar.render.decoder import Decoder
     from avatar.stream import AvatarStream
 
     threads = torch.get_num_threads()
@@ -43,8 +42,7 @@ def bench_motion(settings: Settings, quick: bool, console: Console) -> dict[str,
             frames += 1
         rtf = (time.process_time() - start) / (len(speech_S) / STREAM_RATE)
 
-        decoder = Decoder(load_identity(settings.avatar.portrait, settings.avatar), size=512)
-        decoder.warm_up()
+        decoder = open_decoder(settings.avatar)
         first_motion, first_frame = [], []
         for trial in range(5 if quick else 20):
             motion = MotionStream(seed=trial, viseme_net=VisemeNet())
