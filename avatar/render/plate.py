@@ -2,7 +2,7 @@
 
 Blurred backgrounds are continued smoothly along their edges (Bertalmio, Bertozzi, Sapiro: Navier-Stokes, Fluid
 Dynamics, and Image and Video Inpainting, CVPR 2001, at half resolution), textured ones with patches of themselves
-(`patches.py`), each where the picture around is so. docs/face/head.md has the comparison.
+(`patches.py`), each where the picture around is so; both get the picture's grain. docs/face/head.md has the comparison.
 
 Shape suffixes: H x W frame pixels.
 """
@@ -28,8 +28,10 @@ REACH: Final = 0.16
 """Frame sides that a motion can uncover at most; deeper inside the fill need not be sharp."""
 ROUGH: Final = (1.1, 1.9)
 """Levels (0..255) of detail of about 2 px below which a background counts as smooth, above which as textured."""
-GRAIN: Final = 1.2
-"""px: finer than this is grain, which smooth fills get back from the patches."""
+GRAIN: Final = (0.8, 1.6, 3.2)
+"""px: the bands of the picture's noise."""
+MOST_GRAIN: Final = 5.0
+"""Standard deviation, levels."""
 CUT_OUT: Final = 128
 """Grey that the loader puts behind cut-out portraits (`portrait/image.py`)."""
 STUDIO: Final = ((214, 218, 222), (150, 158, 166))
@@ -61,9 +63,8 @@ def continued(rgb_HW3: U8, known_HW: B) -> U8:
     reach = max(8, round(REACH * rgb.shape[0]))
     smooth = _along_edges(rgb_HW3, known_HW, reach)
     patched = continue_texture(rgb, known_HW, reach)
-    grain = patched - cv2.GaussianBlur(patched, (0, 0), GRAIN)
-    textured = roughness(rgb, known_HW)
-    filled = smooth + grain + textured[..., None] * (patched - smooth - grain)
+    textured = roughness(rgb, known_HW)[..., None]
+    filled = smooth + grain(rgb, known_HW) + textured * (patched - smooth)
     return np.asarray(np.where(known_HW[..., None], rgb_HW3, np.clip(np.rint(filled), 0, 255)), np.uint8)
 
 
@@ -81,6 +82,26 @@ def roughness(rgb_HW3: F32, known_HW: B) -> F32:
     return np.asarray(share * share * (3 - 2 * share), np.float32)
 
 
+def grain(rgb_HW3: F32, known_HW: B) -> F32:
+    """Noise like that of the picture's smooth parts, so that fills do not look airbrushed; float32 [H, W, 3]."""
+    inside = cv2.erode(known_HW.astype(np.uint8), np.ones((11, 11), np.uint8)) > 0
+    out = np.zeros_like(rgb_HW3)
+    if not inside.any():
+        return out
+    noise = np.random.default_rng(7).normal(size=rgb_HW3.shape).astype(np.float32)
+    for sigma in GRAIN:  # from fine to coarse, band by band
+        blurred = np.asarray(cv2.GaussianBlur(rgb_HW3, (0, 0), sigma), np.float32)
+        coarser = np.asarray(cv2.GaussianBlur(noise, (0, 0), sigma), np.float32)
+        band, dots = (rgb_HW3 - blurred)[inside], noise - coarser
+        strength = np.abs(band).mean(-1)
+        band = band[strength <= np.median(strength)]  # edges are no grain
+        covariance = band.T @ band / len(band) + 1e-6 * np.eye(3)
+        covariance *= min(1.0, MOST_GRAIN**2 / float(np.trace(covariance) / 3))
+        out += (dots / dots.std() @ np.linalg.cholesky(covariance).T).astype(np.float32)
+        rgb_HW3, noise = blurred, coarser
+    return out
+
+
 def _along_edges(rgb_HW3: U8, known_HW: B, reach: int) -> F32:
     """Smooth continuation: Navier-Stokes near the known, pyramid interpolation farther in; float32 [H, W, 3]."""
     height, width = known_HW.shape
@@ -91,7 +112,10 @@ def _along_edges(rgb_HW3: U8, known_HW: B, reach: int) -> F32:
     small = small / np.maximum(cv2.resize(share, half, interpolation=cv2.INTER_AREA), 1e-3)[..., None]
     away = cv2.distanceTransform((~small_known).astype(np.uint8), cv2.DIST_L2, 3)
     rough = fill(small, small_known.astype(np.float32))
-    start = np.clip(np.rint(rough), 0, 255).astype(np.uint8)
+    # without grain, which would be drawn out into streaks
+    weight = cv2.GaussianBlur(small_known.astype(np.float32), (0, 0), 1.5)
+    soft = cv2.GaussianBlur(small * small_known[..., None], (0, 0), 1.5) / np.maximum(weight, 1e-3)[..., None]
+    start = np.clip(np.rint(np.where(small_known[..., None], soft, rough)), 0, 255).astype(np.uint8)
     near = (~small_known & (away <= reach / 2)).astype(np.uint8)
     lined = np.asarray(cv2.inpaint(start, near, 5, cv2.INPAINT_NS), np.float32)
     # its streaks grow uncertain with depth: they fade into the interpolation
