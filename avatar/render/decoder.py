@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.motion import space
+from avatar.motion.limits import limit_head
 from avatar.render import raster
 from avatar.render.eyes import draw_eyes
 from avatar.render.layers import PREFIX, Layers, prepare_layers
@@ -57,6 +58,10 @@ class Decoder:
             layers = prepare_layers(arrays["rgb_HW3"], arrays["matte_HW"], rig)
         self.size: Final = size
         self.rig: Final = flatten_sides(rig)
+        if "safe_range_23" not in arrays:
+            raise ValueError("This identity has no 'safe_range_23': prepare the portrait again.")
+        self.safe_range_23: Final = np.asarray(arrays["safe_range_23"], np.float32)
+        """Lowest and highest yaw, pitch, roll that this portrait can show, radians; the head stays inside, softly."""
         self.timings: dict[str, float] = {}
         """ms per stage of the last frame."""
         self.clamped = 0
@@ -101,6 +106,7 @@ class Decoder:
         frame = out if whole else self._square_HWC
         motion, changed = space.clamp(np.asarray(motion_D, np.float32))
         self.clamped += changed
+        motion = limit_head(motion, self.safe_range_23)
 
         laps = _Laps()
         face = self.rig.deform(motion)
