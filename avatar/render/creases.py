@@ -1,14 +1,13 @@
-"""The folds of a face as gains on its texture: those that the portrait shows, and those that an expression makes.
+"""The folds of a face: those that the portrait shows, taken away; and those that an expression makes, drawn.
 
-Around each line of `creases_folds.FOLDS` the portrait's brightness is looked at in a strip: along the line (rows) and
-across it (columns, positive to the left of the line's direction on the person's right half: cheek, eye, hairline).
-Medians and blurs along the line keep the fold and drop moles, hairs, pores and brush strokes, so what is learnt of the
-fold is a smooth gain; multiplying by it takes away the fold and leaves everything finer untouched. Where there is hair,
-beard, lip or a rim of glasses instead of skin, nothing is changed.
+Around each line of `creases_folds.FOLDS` the portrait is looked at in a strip: along the line (rows) and across it
+(columns). Medians and blurs along the line keep what runs along it, the fold, and drop moles, hairs, pores and brush
+strokes. The valley between the shoulders on both sides, colour by colour, is the fold; divided out, the finer texture
+stays as it is. Where there is hair, beard, lip or a rim of glasses instead of skin, nothing is changed.
 
-Everything is done once per portrait. Gains live on a grid over the face, static in the texture, so nothing swims.
+Everything is done once per portrait, in texture coordinates, where the mesh never moves: nothing swims.
 
-Shape suffixes: H x W pixels, Y x X cells of the grid, G groups, A rows along a line, N columns across it, V vertices.
+Shape suffixes: H x W pixels, Y x X cells of a grid, G groups, A rows along a line, N columns across it.
 """
 
 from __future__ import annotations
@@ -21,192 +20,213 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.render.creases_folds import FOLDS, GROUPS, Fold, lines, resample
+from avatar.render.creases_skin import CELLS, Grid, light_direction, smooth
 from avatar.render.images import LUMA, sample
 from avatar.rig.types import FittedRig
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
+Box = tuple[slice, slice]
 
-CELLS: Final = 112
-"""Cells of the grid per face width: half a frame's pixels at 512."""
-MOST_OWN: Final = 0.40
-"""Largest logarithm by which a fold of the portrait is lightened."""
+OWN_RANGE: Final = (-0.1, 0.8)
+"""Logarithms by which taking away a fold of the portrait may change it: darker, lighter."""
+GRAIN: Final = 0.05
+"""Logarithm: how much texture is left to the skin at the bottom of a fold that is taken away."""
+SHOULDER: Final = 4.5
+"""Widths of a fold at most between its bottom and the shoulders of skin on both sides."""
 ROWS: Final = 48
 COLUMNS: Final = 41
-CHEEKS: Final = (50, 280, 101, 330, 205, 425, 36, 266, 6, 195, 151, 9, 117, 346)
-"""Landmarks that nearly always show bare skin."""
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Cells over the skin in the portrait: cell (row y, column x) lies at px (left + x * step, top + y * step)."""
+def crease_layers(rgb_HW3: U8, rig: FittedRig, cells: Grid, pixels: Grid, skin_2YX: F32) -> tuple[list[F32], F32]:
+    """What takes away the portrait's own folds, and what draws those that an expression makes, per group.
 
-    left: float
-    top: float
-    step: float
-    width: int
-    height: int
-
-    def points(self) -> F32:
-        """px of the portrait, float32 [Y, X, 2]."""
-        x = self.left + self.step * np.arange(self.width)
-        y = self.top + self.step * np.arange(self.height)
-        return np.stack(np.meshgrid(x, y), -1).astype(np.float32)
-
-
-def face_grid(rig: FittedRig) -> Grid:
-    """The grid over the skin's box at rest, cut to the frame."""
-    step = rig.face_width / CELLS
-    low = np.maximum(rig.rest_V3[:, :2].min(0), 0.0)
-    high = np.minimum(rig.rest_V3[:, :2].max(0), rig.size - 1.0)
-    count = np.maximum(np.ceil((high - low) / step).astype(int) + 1, 2)
-    return Grid(float(low[0]), float(low[1]), float(step), int(count[0]), int(count[1]))
-
-
-def crease_layers(rgb_HW3: U8, rig: FittedRig, grid: Grid, skin_YX: F32) -> tuple[F32, F32]:
-    """Gains of each group of folds, minus one; two float32 [G, Y, X].
-
-    The first takes the portrait's own folds away when added in full; the second is the fold that the expression makes.
-    skin_YX: from `skin_share`.
+    The first: logarithms of gains per colour on the grid `pixels`, float32 [Y, X, 3] each; the second: gains minus
+    one on the grid `cells`, float32 [G, Y, X]. skin_2YX: `skin_share` on `cells`.
     """
-    bright_HW = np.log(np.maximum(rgb_HW3.astype(np.float32) @ LUMA, 8.0))
-    own = np.zeros((len(GROUPS), grid.height, grid.width), np.float32)
-    new = np.zeros_like(own)
+    logs_HW3 = np.log(np.maximum(rgb_HW3.astype(np.float32), 8.0))
+    own = [np.zeros((pixels.height, pixels.width, 3), np.float32) for _ in GROUPS]
+    new = np.zeros((len(GROUPS), cells.height, cells.width), np.float32)
+    texture = pixels.look(logs_HW3)
     landmarks = rig.rest_V3[rig.landmarks_468, :2]
-    light_2 = light_direction(bright_HW, rig)
+    light_2 = light_direction(logs_HW3 @ LUMA, rig)
     for fold in FOLDS:
         for group, points in lines(fold, landmarks):
-            strip = Strip.around(points, fold, rig, grid)
-            if strip is None:
-                continue
-            path_A, depth_A, own_AN = find_fold(strip.look(bright_HW), strip.look_grid(skin_YX, grid), strip, fold, rig)
+            strip = Strip.around(points, fold, rig)
+            skin_AN = strip.look_grid(skin_2YX[int(fold.group == "smile")], cells)
+            found = find_fold(strip.look(logs_HW3), skin_AN, strip, fold, rig)
+            path_A, depth_A = found.path_A, found.depth_A
             if fold.own:
-                strip.lay(own[group], own_AN, np.maximum)
-            strip.lay(new[group], new_fold(strip, fold, path_A, depth_A, light_2, rig), np.add)
-    blur = 0.006 * CELLS
-    own, new = (
-        np.stack([cv2.GaussianBlur(layer, (0, 0), blur) for layer in layers]) * skin_YX for layers in (own, new)
-    )
-    return np.expm1(own).astype(np.float32), np.expm1(new).astype(np.float32)
+                box, away = take_away(found, strip, texture, pixels, rig)
+                own[group][box] += away * (1.0 - np.minimum(np.abs(own[group][box]) / 0.15, 1.0))
+            box, drawn = strip.lay(new_fold(strip, fold, path_A, depth_A, light_2) * skin_AN, cells, rig)
+            new[group][box] += drawn
+    return own, np.expm1(np.stack([cv2.GaussianBlur(layer, (0, 0), 0.006 * CELLS) for layer in new]))
 
 
 @dataclass(frozen=True)
 class Strip:
-    """The surroundings of a line: where each of its points lies in the portrait, and each cell of the grid in it."""
+    """The surroundings of a line."""
 
     points_AN2: F32
-    """px."""
+    """px of the portrait."""
     across_N: F32
     """Face widths from the line; positive to the side of `normal_A2`."""
     normal_A2: F32
+    """Unit; points to the cheek, the brow or the hairline."""
     taper_A: F32
     """1 along the line, fading at both ends."""
-    box: tuple[slice, slice]
-    """Cells of the grid near the line."""
-    row_YX: F32
-    column_YX: F32
-    """Where the cells of the box lie in the strip; -1 outside."""
 
     @classmethod
-    def around(cls, points_P2: NDArray[Any], fold: Fold, rig: FittedRig, grid: Grid) -> Strip | None:
-        """None where the line lies outside the grid."""
+    def around(cls, points_P2: NDArray[Any], fold: Fold, rig: FittedRig) -> Strip:
+        """The strip of a fold whose line runs through these points, px."""
         line = resample(points_P2, ROWS)
         along = np.gradient(line, axis=0)
         along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
-        down = rig.R_source_33[:2, 1]
         normal = np.stack([along[:, 1], -along[:, 0]], -1)
-        # towards the cheek, the brow, the hairline: outwards from the mouth's middle, or up
         middle = rig.rest_V3[rig.mouth_ring_M, :2].mean(0)
-        outwards = line.mean(0) - middle if fold.group in ("smile", "sneer") else -down
+        outwards = line.mean(0) - middle if fold.group in ("smile", "sneer") else -rig.R_source_33[:2, 1]
         if float((normal @ outwards).mean()) < 0:
             normal = -normal
-        reach = fold.reach * rig.face_width
-        across = np.linspace(-reach, reach, COLUMNS)
-        low = (line.min(0) - reach - (grid.left, grid.top)) / grid.step
-        high = (line.max(0) + reach - (grid.left, grid.top)) / grid.step
-        x0, y0 = np.maximum(np.floor(low).astype(int), 0)
-        x1, y1 = np.minimum(np.ceil(high).astype(int) + 1, (grid.width, grid.height))
-        if x1 <= x0 or y1 <= y0:
-            return None
-        box = (slice(int(y0), int(y1)), slice(int(x0), int(x1)))
-        offset = grid.points()[box].reshape(-1, 1, 2) - line[None]
-        nearest = (offset**2).sum(-1).argmin(1)
-        there = offset[np.arange(len(nearest)), nearest]
-        row = nearest + np.clip((there * along[nearest]).sum(-1) * (ROWS - 1) / _length(line), -0.5, 0.5)
-        beyond = np.abs((there * along[nearest]).sum(-1)) > 0.03 * rig.face_width  # past either end
-        column = ((there * normal[nearest]).sum(-1) / reach + 1.0) / 2.0 * (COLUMNS - 1)
-        outside = beyond | (column < 0) | (column > COLUMNS - 1)
-        shape = (box[0].stop - box[0].start, box[1].stop - box[1].start)
+        across = np.linspace(-fold.reach, fold.reach, COLUMNS)
         share = np.linspace(0.0, 1.0, ROWS)
         return cls(
-            points_AN2=(line[:, None] + across[None, :, None] * normal[:, None]).astype(np.float32),
-            across_N=(across / rig.face_width).astype(np.float32),
+            points_AN2=(line[:, None] + across[:, None] * rig.face_width * normal[:, None]).astype(np.float32),
+            across_N=across.astype(np.float32),
             normal_A2=normal.astype(np.float32),
-            taper_A=(_smooth(share / 0.22) * _smooth((1.0 - share) / 0.3)).astype(np.float32),
-            box=box,
-            row_YX=np.where(outside, -1.0, row).reshape(shape).astype(np.float32),
-            column_YX=np.where(outside, -1.0, column).reshape(shape).astype(np.float32),
+            taper_A=(smooth(share / 0.12) * smooth((1.0 - share) / 0.2)).astype(np.float32),
         )
 
-    def look(self, picture_HW: F32) -> F32:
-        """A picture in px of the portrait, seen in the strip; [A, N]."""
-        return sample(picture_HW, self.points_AN2.reshape(-1, 2)).reshape(ROWS, COLUMNS)
+    def look(self, picture_HWC: F32) -> F32:
+        """A picture in px of the portrait, seen in the strip; [A, N, C]."""
+        return sample(picture_HWC, self.points_AN2.reshape(-1, 2)).reshape(ROWS, COLUMNS, -1)
 
     def look_grid(self, cells_YX: F32, grid: Grid) -> F32:
-        """Values of the grid, seen in the strip; [A, N]."""
+        """Values of a grid, seen in the strip; [A, N]."""
         at = (self.points_AN2.reshape(-1, 2) - np.array([grid.left, grid.top], np.float32)) / np.float32(grid.step)
         return sample(cells_YX, at).reshape(ROWS, COLUMNS)
 
-    def lay(self, layer_YX: F32, strip_AN: F32, how: np.ufunc) -> None:
-        """Put values of the strip into a layer of the grid."""
-        found = cv2.remap(strip_AN, self.column_YX, self.row_YX, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        layer_YX[self.box] = how(layer_YX[self.box], np.where(self.row_YX < 0, 0.0, found))
+    def lay(self, strip_ANC: F32, grid: Grid, rig: FittedRig) -> tuple[Box, F32]:
+        """Values of the strip on a grid: the box of cells (rows, columns) that they lie in, and the values there."""
+        line = self.points_AN2[:, COLUMNS // 2].astype(np.float64)
+        along = np.stack([-self.normal_A2[:, 1], self.normal_A2[:, 0]], -1)
+        reach = float(self.across_N[-1]) * rig.face_width
+        start = np.array([grid.left, grid.top])
+        most = (grid.width, grid.height)
+        x0, y0 = np.clip(np.floor((line.min(0) - reach - start) / grid.step).astype(int), 0, most)
+        x1, y1 = np.clip(np.ceil((line.max(0) + reach - start) / grid.step).astype(int) + 1, 0, most)
+        box = (slice(int(y0), int(y1)), slice(int(x0), int(x1)))
+        at = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), -1) * grid.step + start
+        apart = ((at[..., None, :] - line) ** 2).sum(-1)
+        nearest = apart.argmin(-1)
+        there = at - line[nearest]
+        slid = (there * along[nearest]).sum(-1)
+        spacing = _length(line) / (ROWS - 1)
+        direction = 1.0 if float(((line[1:] - line[:-1]) * along[:-1]).sum()) > 0 else -1.0
+        row = nearest + np.clip(direction * slid / spacing, -0.5, 0.5)
+        column = ((there * self.normal_A2[nearest]).sum(-1) / reach + 1.0) / 2.0 * (COLUMNS - 1)
+        outside = (np.abs(slid) > 0.03 * rig.face_width) | (column < 0) | (column > COLUMNS - 1)
+        found = cv2.remap(
+            strip_ANC,
+            column.astype(np.float32),
+            row.astype(np.float32),
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        found[outside] = 0.0
+        return box, np.asarray(found, np.float32)
 
 
-def find_fold(bright_AN: F32, skin_AN: F32, strip: Strip, fold: Fold, rig: FittedRig) -> tuple[F32, F32, F32]:
-    """The portrait's own fold in a strip: its path [A] and depth [A], and what lightens it away [A, N] (logarithms).
+@dataclass(frozen=True)
+class FoundFold:
+    """The portrait's own fold in a strip. Without a fold worth the name the path is the line itself and the depth 0."""
 
-    Path: face widths from the line. Without a fold worth the name the path is the line itself and the depth 0.
+    path_A: F32
+    """Face widths from the line."""
+    depth_A: F32
+    """Logarithm of brightness."""
+    away_AN3: F32
+    """What takes the fold away (logarithms of gains)."""
+    straight_AN3: F32
+    """Logarithms of the colours without the fold."""
+    core_AN: F32
+    """0..1: the bottom of the fold, where its line is too sharp for `away_AN3` alone."""
+
+
+def take_away(fold: FoundFold, strip: Strip, texture_YX3: F32, grid: Grid, rig: FittedRig) -> tuple[Box, F32]:
+    """A fold's removal on the grid of the texture's pixels (box, logarithms of gains there).
+
+    At the bottom of the fold what is left of its line is held to the grain of skin.
     """
+    layers = np.concatenate([fold.away_AN3, fold.straight_AN3, fold.core_AN[..., None]], -1)
+    box, found = strip.lay(layers, grid, rig)
+    away, straight, core = found[..., :3], found[..., 3:6], found[..., 6:]
+    left = texture_YX3[box] + away - straight
+    return box, away - core * (left - np.clip(left, -GRAIN, GRAIN))
+
+
+def find_fold(logs_AN3: F32, skin_AN: F32, strip: Strip, fold: Fold, rig: FittedRig) -> FoundFold:
+    """Look for the portrait's own fold in a strip of logarithms of colours; skin_AN: 0..1."""
     spacing = _length(strip.points_AN2[:, COLUMNS // 2]) / (ROWS - 1) / rig.face_width
-    fill = np.where(skin_AN > 0.5, bright_AN, np.nan)
-    fill = np.where(np.isnan(fill), np.nanmedian(fill) if np.isfinite(fill).any() else 0.0, fill)
-    window = 2 * max(1, round(0.022 / spacing)) + 1
-    rows = np.clip(np.arange(ROWS)[:, None] + np.arange(window) - window // 2, 0, ROWS - 1)
-    calm = np.median(fill[rows], axis=1)  # along the line: no moles, hairs, strokes
-    weight = cv2.GaussianBlur(skin_AN, (0, 0), sigmaX=0.8, sigmaY=max(0.02 / spacing, 0.5)) + 1e-3
     per_column = float(strip.across_N[1] - strip.across_N[0])
-    blur = {"sigmaX": max(0.3 * fold.width / per_column, 0.4), "sigmaY": max(0.02 / spacing, 0.5)}
-    calm = cv2.GaussianBlur((calm * (skin_AN + 1e-3)).astype(np.float32), (0, 0), **blur) / cv2.GaussianBlur(
-        skin_AN + np.float32(1e-3), (0, 0), **blur
-    )
+    calm_AN3 = calmed(logs_AN3, skin_AN, spacing, 0.25 * fold.width / per_column)
+    calm = calm_AN3 @ LUMA
+    sure_skin = np.clip(1.5 * cv2.GaussianBlur(skin_AN, (0, 0), sigmaX=0.8, sigmaY=0.02 / spacing) - 0.5, 0, 1)
+
+    # its bottom: the best path along the strip
     step = max(2, round(1.6 * fold.width / per_column))
     columns = np.arange(COLUMNS)
     left, right = calm[:, np.maximum(columns - step, 0)], calm[:, np.minimum(columns + step, COLUMNS - 1)]
-    valley = np.maximum((left + right) / 2 - calm, 0.0) * np.clip(weight * 1.5 - 0.5, 0, 1)
-    valley[:, :step] = valley[:, -step:] = 0.0
-    prior = np.exp(-0.5 * (strip.across_N / (0.55 * fold.reach)) ** 2)
-    path = best_path(valley * prior)
-    soft = cv2.GaussianBlur(path.astype(np.float32)[:, None], (0, 0), 2.5).ravel()
-    depth = valley[np.arange(ROWS), np.clip(np.rint(soft).astype(int), 0, COLUMNS - 1)]
-    depth = cv2.GaussianBlur(depth.astype(np.float32)[:, None], (0, 0), 3.0).ravel()
-    sure = _smooth((depth - 0.012) / 0.03)
-    at = strip.across_N[0] + soft * per_column
+    valley = np.maximum((left + right) / 2 - calm, 0.0) * sure_skin
+    valley[:, :2] = valley[:, -2:] = 0.0
+    prior = np.exp(-0.5 * (strip.across_N / (0.6 * fold.reach)) ** 2)
+    bottom = _soften(best_path(valley * prior), 1.5)
+    depth = _soften(valley[np.arange(ROWS), np.clip(np.rint(bottom).astype(int), 0, COLUMNS - 1)], 3.0)
+    sure = smooth((depth - 0.008) / 0.02)
 
-    # brightness without the fold: straight from shoulder to shoulder
-    half = min(2.6 * fold.width, 0.8 * fold.reach)
-    shoulder = max(1.0, half / per_column)
-    row = np.arange(ROWS, dtype=np.float32)[:, None]
-    low = _mean_near(calm, row, soft[:, None] - shoulder)
-    high = _mean_near(calm, row, soft[:, None] + shoulder)
-    away = (strip.across_N[None] - at[:, None]) / half
-    straight = low + (high - low) * (away + 1.0) / 2.0
-    window_AN = _smooth((1.0 - np.abs(away)) / 0.55)
-    lighten = np.clip(straight - calm, -0.06, MOST_OWN) * window_AN * (sure * strip.taper_A)[:, None]
-    return (at * sure).astype(np.float32), (depth * sure).astype(np.float32), lighten.astype(np.float32)
+    # its shoulders: where skin stops getting lighter on both sides; brightness without the fold runs straight between
+    reach = SHOULDER * fold.width / per_column
+    away = columns[None] - bottom[:, None]
+    open_skin = np.where(skin_AN > 0.4, 0.0, -1.0)
+    slope = 0.015 / max(1.0, reach)  # the nearer of two equal ones
+    rise = calm - slope * np.abs(away) + open_skin
+    low = _soften(np.where((away <= -1) & (away >= -reach), rise, -9.0).argmax(1), 2.5)
+    high = _soften(np.where((away >= 1) & (away <= reach), rise, -9.0).argmax(1), 2.5)
+    share = (columns[None] - low[:, None]) / np.maximum(high - low, 2.0)[:, None]
+    ends = [_mean_near(calm_AN3, place) for place in (low, high)]
+    straight = ends[0][:, None] + (ends[1] - ends[0])[:, None] * np.clip(share, 0, 1)[..., None]
+    inside = smooth(share / 0.2) * smooth((1.0 - share) / 0.2)
+    weight = inside * sure_skin * (sure * strip.taper_A)[:, None]
+    away_AN3 = np.clip(straight - calm_AN3, *OWN_RANGE) * weight[..., None]
+    at = strip.across_N[0] + bottom * per_column
+    core = smooth((straight - calm_AN3) @ LUMA / 0.08 - 0.5) * weight
+    return FoundFold(
+        path_A=(at * sure).astype(np.float32),
+        depth_A=(depth * sure).astype(np.float32),
+        away_AN3=away_AN3.astype(np.float32),
+        straight_AN3=straight.astype(np.float32),
+        core_AN=core.astype(np.float32),
+    )
 
 
-def new_fold(strip: Strip, fold: Fold, path_A: F32, depth_A: F32, light_2: F32, rig: FittedRig) -> F32:
+def calmed(logs_AN3: F32, skin_AN: F32, spacing: float, across: float) -> F32:
+    """What runs along a strip: running medians along it, then a blur of `across` columns; other than skin is bridged.
+
+    spacing: face widths between rows.
+    """
+    known = skin_AN > 0.4
+    fill_3 = np.median(logs_AN3[known], axis=0) if known.any() else np.median(logs_AN3, axis=(0, 1))
+    filled = np.where(known[..., None], logs_AN3, fill_3)
+    window = 2 * max(1, round(0.018 / spacing)) + 1
+    rows = np.clip(np.arange(ROWS)[:, None] + np.arange(window) - window // 2, 0, ROWS - 1)
+    middle = np.median(filled[rows], axis=1).astype(np.float32)
+    across, along = max(across, 0.4), max(0.012 / spacing, 0.5)
+    weight = np.asarray(skin_AN + 1e-3, np.float32)
+    total = cv2.GaussianBlur(middle * weight[..., None], (0, 0), sigmaX=across, sigmaY=along)
+    return np.asarray(total / cv2.GaussianBlur(weight, (0, 0), sigmaX=across, sigmaY=along)[..., None], np.float32)
+
+
+def new_fold(strip: Strip, fold: Fold, path_A: F32, depth_A: F32, light_2: F32) -> F32:
     """Logarithms [A, N] of the gain of a fold that the portrait does not have yet.
 
     A groove: darker in the middle (less of the room sees it), its far wall from the light darker and its near one
@@ -218,66 +238,10 @@ def new_fold(strip: Strip, fold: Fold, path_A: F32, depth_A: F32, light_2: F32, 
     walls = -1.2 * facing * away * groove
     bulge = fold.bulge * np.exp(-0.5 * ((away - 3.0) / 1.5) ** 2)
     lined = 0.7 + 0.6 * float(np.clip(depth_A.mean() / 0.05, 0.0, 1.0))  # who has lines gets deeper ones
-    edge = _smooth((1.0 - np.abs(strip.across_N) / fold.reach) / 0.25)
-    return (fold.strength * lined * (walls + bulge - groove) * strip.taper_A[:, None] * edge).astype(np.float32)
-
-
-def shade_tint(rgb_HW3: U8, rig: FittedRig, skin_YX: F32, grid: Grid) -> F32:
-    """How much of a change of brightness each colour takes, float32 [3]: folds of skin are redder, not only darker.
-
-    Slope of each channel's logarithm against that of brightness at the size of folds, over the skin; mean weight 1.
-    """
-    logs = np.log(np.maximum(rgb_HW3.astype(np.float32), 8.0))
-    logs = np.concatenate([logs, np.log(np.maximum(rgb_HW3 @ LUMA, 8.0))[..., None].astype(np.float32)], -1)
-    detail = cv2.GaussianBlur(logs, (0, 0), 0.005 * rig.size) - cv2.GaussianBlur(logs, (0, 0), 0.022 * rig.size)
-    found = sample(detail, grid.points().reshape(-1, 2))
-    weight = skin_YX.ravel() ** 2 * (np.abs(found[:, 3]) < 0.3)
-    slope = (weight[:, None] * found[:, :3] * found[:, 3:]).sum(0) / max(float((weight * found[:, 3] ** 2).sum()), 1e-6)
-    slope = 1.0 + 0.7 * (np.clip(slope, 0.6, 1.5) - 1.0)
-    return np.asarray(slope / float(slope @ LUMA), np.float32)
-
-
-def light_direction(bright_HW: F32, rig: FittedRig) -> F32:
-    """Where the light on the face comes from in the picture's plane, as a vector of length <= 0.5 (x, y)."""
-    from avatar.render.images import vertex_normals
-
-    normals = vertex_normals(rig.rest_V3, rig.triangles_T3)
-    at = sample(cv2.GaussianBlur(bright_HW, (0, 0), 0.012 * rig.size), rig.rest_V3[:, :2]).ravel()
-    use = normals[:, 2] > 0.35
-    solution = np.linalg.lstsq(np.c_[np.ones(int(use.sum())), normals[use]], at[use], rcond=None)[0]
-    length = float(np.hypot(*solution[1:3]))
-    return np.asarray(solution[1:3] * min(1.0, 0.5 / max(length, 1e-6)), np.float32)
-
-
-def skin_share(rgb_HW3: U8, rig: FittedRig, grid: Grid) -> F32:
-    """How surely each cell shows bare skin, 0..1; [Y, X]. Hair, lips, eyes, nostrils and glasses get 0.
-
-    Skin: the hue of this person's cheeks, not much darker than its surroundings, not more textured than the cheeks.
-    """
-    soft = cv2.GaussianBlur(rgb_HW3, (0, 0), 0.004 * rig.size).astype(np.float32)
-    logs = np.log(np.maximum(soft, 6.0))
-    bright = np.log(np.maximum(soft @ LUMA, 6.0))
-    hue = np.stack([logs[..., 0] - logs[..., 1], logs[..., 2] - logs[..., 1]], -1)
-    fine = np.log(np.maximum(rgb_HW3.astype(np.float32) @ LUMA, 6.0)) - bright
-    # the median does not see single edges (a lip, a fold, a mole), only what is rough all over: hair
-    kernel = 2 * max(1, round(0.011 * rig.size)) + 1
-    grain = np.clip(np.abs(fine) * 1000.0, 0, 255).astype(np.uint8)
-    rough = cv2.medianBlur(grain, kernel).astype(np.float32) / 1000.0
-    cheeks = rig.rest_V3[rig.landmarks_468[list(CHEEKS)], :2]
-    hue_0 = np.median(sample(hue, cheeks), 0)
-    spread = np.median(np.abs(sample(hue, cheeks) - hue_0), 0)
-    off = (np.abs(hue - hue_0) / (0.12 + 2.0 * spread)).max(-1)
-    around = cv2.GaussianBlur(bright, (0, 0), 0.05 * rig.size)
-    darker = around - bright
-    base = float(np.clip(np.quantile(sample(rough, cheeks), 0.35), 0.008, 0.03))
-    skin = _smooth((3.2 - off) / 1.4) * _smooth((1.1 - darker) / 0.4) * _smooth((4.0 - rough / base) / 1.6)
-    at = grid.points()
-    share = sample(skin.astype(np.float32), at.reshape(-1, 2)).reshape(grid.height, grid.width)
-    for ring, near in ((rig.lip_outer_M, 0.012), *((eye, 0.014) for eye in rig.eye_ring_2E)):
-        outline = np.ascontiguousarray(rig.rest_V3[ring, :2])
-        share *= _smooth((_outside(outline, grid) / rig.face_width - near) / near)
-    share *= _smooth((-_outside(np.ascontiguousarray(rig.rest_V3[rig.oval_ring, :2]), grid)) / (0.04 * rig.face_width))
-    return np.asarray(cv2.GaussianBlur(np.asarray(share, np.float32), (0, 0), 0.008 * CELLS), np.float32)
+    edge = smooth((1.0 - np.abs(strip.across_N) / fold.reach) / 0.25)
+    share = np.linspace(0.0, 1.0, ROWS)[:, None]
+    taper = smooth(share / 0.25) * smooth((1.0 - share) / 0.35)
+    return np.asarray(fold.strength * lined * (walls + bulge - groove) * taper * edge, np.float32)
 
 
 def best_path(score_AN: NDArray[Any]) -> NDArray[np.intp]:
@@ -301,27 +265,17 @@ def best_path(score_AN: NDArray[Any]) -> NDArray[np.intp]:
     return path
 
 
-def _outside(outline_E2: F32, grid: Grid) -> F32:
-    """Distance of each cell from a closed outline, px; positive outside."""
-    inside = np.zeros((grid.height, grid.width), np.uint8)
-    at = (outline_E2 - (grid.left, grid.top)) / grid.step
-    cv2.fillPoly(inside, [np.rint(at * 16).astype(np.int32)], 1, shift=4)
-    away = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5) - cv2.distanceTransform(inside, cv2.DIST_L2, 5)
-    return np.asarray(away * grid.step, np.float32)
+def _mean_near(strip_AN3: F32, column_A: NDArray[Any]) -> NDArray[Any]:
+    """Mean over three columns around a place in each row; [A, 3]."""
+    places = (column_A[:, None] + (-1.0, 0.0, 1.0)).astype(np.float32)
+    rows = np.broadcast_to(np.arange(ROWS, dtype=np.float32)[:, None], places.shape)
+    found = cv2.remap(strip_AN3, places, np.ascontiguousarray(rows), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found.mean(1))
 
 
-def _mean_near(strip_AN: F32, row_A1: F32, column_A1: F32) -> NDArray[Any]:
-    """Mean over three columns around a place in each row; [A, 1]."""
-    places = np.concatenate([column_A1 + d for d in (-1.0, 0.0, 1.0)], 1).astype(np.float32)
-    rows = np.broadcast_to(row_A1, places.shape).astype(np.float32)
-    found = cv2.remap(strip_AN, places, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(found.mean(1, keepdims=True))
+def _soften(values_A: NDArray[Any], sigma: float) -> NDArray[Any]:
+    return np.asarray(cv2.GaussianBlur(np.asarray(values_A, np.float32)[:, None], (0, 0), sigma), np.float64).ravel()
 
 
 def _length(line_A2: NDArray[Any]) -> float:
     return max(float(np.linalg.norm(np.diff(line_A2, axis=0), axis=1).sum()), 1e-3)
-
-
-def _smooth(t: NDArray[Any]) -> NDArray[Any]:
-    t = np.clip(t, 0.0, 1.0)
-    return np.asarray(t * t * (3.0 - 2.0 * t))

@@ -1,11 +1,14 @@
 """Light and folds of the skin, frame by frame, as a gain on the face's part of the texture.
 
 Three things change how bright skin is when a face moves: its normals turn in a light that stays in the room; hollows
-and bulges form; folds come and go (creases.py). All are smooth functions of the texture's coordinates, where the mesh
+and bulges form; folds come and go (creases.py). All are functions of the texture's coordinates, where the mesh
 never moves, so the skin carries them along and nothing swims. In the portrait's own expression and pose every gain is
 exactly 1.
 
-    gain(pixel, colour) = 1 + tint(colour) * (light(pixel) + sum over groups of weight * layer(pixel))
+    texture = (portrait + sum over groups of weight * own) * (1 + tint * (light + sum over groups of weight * new))
+
+own: what takes the portrait's own folds of a group away (per pixel and colour); new: the folds that an expression makes
+(per cell, bilinear between); tint: how much of a change of brightness each colour takes.
 
 Light: first-order light (`Layers.light_4`: a + b . normal) against what it is at rest, plus a share of the change of
 the surface's curvature (a hollow sees less of the room). Both come from the posed vertices; a fixed Gaussian average
@@ -18,16 +21,18 @@ S vertices that a coarse cell averages, Y x X cells of the folds' grid, G groups
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from avatar.motion.space import EXPRESSION_DIM
-from avatar.render.creases import Grid, crease_layers, face_grid, shade_tint, skin_share
+from avatar.render.creases import crease_layers
 from avatar.render.creases_folds import drive_matrix, drives
+from avatar.render.creases_skin import Grid, face_grid, pixel_grid, shade_tint, skin_share, smooth
 from avatar.render.layers import Layers
 from avatar.rig.mesh import adjacency
 from avatar.rig.types import DeformedFace, FittedRig
@@ -78,11 +83,16 @@ class Shading:
     """Vertices of each coarse cell (row by row, C = W * Z)."""
     share_CS: F32
     coarse_shape: tuple[int, int]
-    own_GYX: F32
+    own_N3: NDArray[np.int16]
+    """Colours to be added that take each group's own folds away, box after box, row by row."""
+    own_start_G: I32
+    """Where each group's box begins in `own_N3`."""
+    own_boxes_G4: I32
+    """Pixels x0, y0, x1, y1 of the texture."""
     new_GYX: F32
     """Gains minus one (creases.crease_layers)."""
-    boxes_G4: I32
-    """Cells y0, y1, x0, x1 of each group outside which both its layers are 0."""
+    new_boxes_G4: I32
+    """Cells x0, y0, x1, y1 of each group outside which its layer is 0."""
     drive_GK: F32
     source_drive_G: F32
     tint_3: F32
@@ -108,9 +118,9 @@ class Shading:
         )
         light_V = light_change(now_V2, self.rest_V2, self.mask_V)
         coarse = average(light_V, self.average_CS, self.share_CS, *self.coarse_shape)
-        gain = fold_gains(coarse, self.own_GYX, self.new_GYX, self.boxes_G4, own_G, new_G)
+        gain = fold_gains(coarse, self.new_GYX, self.new_boxes_G4, new_G)
         paint(
-            self.base_HW4, gain, self.tint_3, self.box_4,
+            self.base_HW4, self.own_N3, self.own_start_G, self.own_boxes_G4, own_G, gain, self.tint_3, self.box_4,
             self.cell_x_X, self.part_x_X, self.cell_y_Y, self.part_y_Y, texture_HW4,
         )  # fmt: skip
 
@@ -137,8 +147,10 @@ def build_shading(rig: FittedRig, layers: Layers, texture_HW4: U8) -> Shading:
     size = texture_HW4.shape[0]
     scale = size / rig.size
     grid = face_grid(rig)
-    skin_YX = skin_share(rgb_HW3, rig, grid)
-    own, new = crease_layers(rgb_HW3, rig, grid, skin_YX)
+    pixels, box = pixel_grid(grid, scale, size)
+    skin_2YX = skin_share(rgb_HW3, rig, grid)
+    own, new = crease_layers(rgb_HW3, rig, grid, pixels, skin_2YX)
+    own_N3, own_start_G, own_boxes_G4 = own_differences(own, texture_HW4, box)
     triangles = np.ascontiguousarray(rig.triangles_T3)
     light = np.ascontiguousarray(layers.light_4, np.float32)
     a, b, c = (rig.rest_V3[triangles[:, i]] for i in range(3))
@@ -149,12 +161,6 @@ def build_shading(rig: FittedRig, layers: Layers, texture_HW4: U8) -> Shading:
     near = np.asarray(count / np.maximum(distance, 1e-3), np.float32)
     matrix = drive_matrix()
     average_CS, share_CS, shape = averages(rig, grid)
-    x0, y0 = (np.ceil((np.array([grid.left, grid.top]) + 0.5) * scale - 0.5)).astype(int)
-    right = grid.left + grid.step * (grid.width - 1)
-    bottom = grid.top + grid.step * (grid.height - 1)
-    x1 = min(int(np.floor((right + 0.5) * scale - 0.5)) + 1, size)
-    y1 = min(int(np.floor((bottom + 0.5) * scale - 0.5)) + 1, size)
-    box = np.array([max(int(x0), 0), max(int(y0), 0), x1, y1], np.int32)
     cell_x, part_x = _steps(np.arange(box[0], box[2]), scale, grid.left, grid.step, grid.width)
     cell_y, part_y = _steps(np.arange(box[1], box[3]), scale, grid.top, grid.step, grid.height)
     return Shading(
@@ -168,19 +174,38 @@ def build_shading(rig: FittedRig, layers: Layers, texture_HW4: U8) -> Shading:
         average_CS=average_CS,
         share_CS=share_CS,
         coarse_shape=shape,
-        own_GYX=own,
+        own_N3=own_N3,
+        own_start_G=own_start_G,
+        own_boxes_G4=own_boxes_G4,
         new_GYX=new,
-        boxes_G4=_boxes(own, new),
+        new_boxes_G4=_boxes(new),
         drive_GK=matrix,
         source_drive_G=drives(matrix, rig.source_expression_K),
-        tint_3=shade_tint(rgb_HW3, rig, skin_YX, grid),
+        tint_3=shade_tint(rgb_HW3, rig, skin_2YX[0], grid),
         base_HW4=texture_HW4,
-        box_4=box,
+        box_4=np.array(box, np.int32),
         cell_x_X=cell_x,
         part_x_X=part_x,
         cell_y_Y=cell_y,
         part_y_Y=part_y,
     )
+
+
+def own_differences(
+    logs: Sequence[F32], texture_HW4: U8, box_4: tuple[int, int, int, int]
+) -> tuple[NDArray[np.int16], I32, I32]:
+    """Logarithms of gains over the box, one [Y, X, 3] per group, as colours to be added (`Shading.own_*`)."""
+    x0, y0, x1, y1 = box_4
+    face = texture_HW4[y0:y1, x0:x1, :3].astype(np.float32)
+    boxes = _boxes(np.stack([np.abs(log).max(-1) > 2e-3 for log in logs]))
+    parts, starts, start = [np.zeros((0, 3), np.int16)], [], 0
+    for log, (left, top, right, bottom) in zip(logs, boxes, strict=True):
+        there = (slice(top, bottom), slice(left, right))
+        added = np.minimum(face[there] * np.exp(log[there]), 255.0) - face[there]
+        starts.append(start)
+        parts.append(np.rint(added).astype(np.int16).reshape(-1, 3))
+        start += len(parts[-1])
+    return np.concatenate(parts), np.array(starts, np.int32), boxes + np.array([x0, y0, x0, y0], np.int32)
 
 
 def light_mask(rig: FittedRig) -> F32:
@@ -193,11 +218,11 @@ def light_mask(rig: FittedRig) -> F32:
         t = np.clip(((rest[:, None] - a) * (b - a)).sum(-1) / np.maximum(((b - a) ** 2).sum(-1), 1e-9), 0, 1)
         return np.asarray(np.linalg.norm(rest[:, None] - a - t[..., None] * (b - a), axis=-1).min(1) / rig.face_width)
 
-    mask = _smooth(away(rig.oval_ring) / RIM)
+    mask = smooth(away(rig.oval_ring) / RIM)
     for eye in rig.eye_ring_2E:
-        mask *= _smooth((away(eye) - 0.012) / 0.05)
-    mask *= 0.25 + 0.75 * _smooth(away(rig.lip_outer_M) / 0.05 - 0.1)
-    mask *= _smooth(away(rig.mouth_ring_M) / 0.06)
+        mask *= smooth((away(eye) - 0.012) / 0.05)
+    mask *= 0.25 + 0.75 * smooth(away(rig.lip_outer_M) / 0.05 - 0.1)
+    mask *= smooth(away(rig.mouth_ring_M) / 0.06)
     return np.asarray(mask, np.float32)
 
 
@@ -290,9 +315,9 @@ def average(values_V: F32, average_CS: I32, share_CS: F32, rows: int, columns: i
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def fold_gains(coarse_WZ: F32, own_GYX: F32, new_GYX: F32, boxes_G4: I32, own_G: F32, new_G: F32) -> F32:
+def fold_gains(coarse_WZ: F32, new_GYX: F32, boxes_G4: I32, weight_G: F32) -> F32:
     """Gain minus one on the folds' grid, float32 [Y, X], within GAIN."""
-    height, width = own_GYX.shape[1], own_GYX.shape[2]
+    height, width = new_GYX.shape[1], new_GYX.shape[2]
     out = np.empty((height, width), np.float32)
     part = np.float32(1.0 / COARSE)
     for y in range(height):
@@ -302,13 +327,12 @@ def fold_gains(coarse_WZ: F32, own_GYX: F32, new_GYX: F32, boxes_G4: I32, own_G:
             above = coarse_WZ[row, column] + (coarse_WZ[row, column + 1] - coarse_WZ[row, column]) * fx
             below = coarse_WZ[row + 1, column] + (coarse_WZ[row + 1, column + 1] - coarse_WZ[row + 1, column]) * fx
             out[y, x] = above + (below - above) * fy
-    for g in range(own_GYX.shape[0]):
-        own, new = own_G[g], new_G[g]
-        if own == 0.0 and new == 0.0:
-            continue
-        for y in range(boxes_G4[g, 0], boxes_G4[g, 1]):
-            for x in range(boxes_G4[g, 2], boxes_G4[g, 3]):
-                out[y, x] += own * own_GYX[g, y, x] + new * new_GYX[g, y, x]
+    for g in range(new_GYX.shape[0]):
+        weight = weight_G[g]
+        if weight != 0.0:
+            for y in range(boxes_G4[g, 1], boxes_G4[g, 3]):
+                for x in range(boxes_G4[g, 0], boxes_G4[g, 2]):
+                    out[y, x] += weight * new_GYX[g, y, x]
     low, high = np.float32(GAIN[0] - 1.0), np.float32(GAIN[1] - 1.0)
     for y in range(height):
         for x in range(width):
@@ -319,6 +343,10 @@ def fold_gains(coarse_WZ: F32, own_GYX: F32, new_GYX: F32, boxes_G4: I32, own_G:
 @njit(cache=True, nogil=True, error_model="numpy")
 def paint(
     base_HW4: U8,
+    own_N3: NDArray[np.int16],
+    own_start_G: I32,
+    own_boxes_G4: I32,
+    own_G: F32,
     gain_YX: F32,
     tint_3: F32,
     box_4: I32,
@@ -328,23 +356,34 @@ def paint(
     part_y_Y: F32,
     texture_HW4: U8,
 ) -> None:
-    """texture = base * (1 + tint * gain), rounded, inside the box; opacity stays."""
+    """texture = (base + own folds) * (1 + tint * gain), rounded, inside the box; opacity stays."""
     width = gain_YX.shape[1]
     line = np.empty(width, np.float32)
+    row_X3 = np.empty((len(cell_x_X), 3), np.float32)
     half, top = np.float32(0.5), np.float32(255.0)
     red, green, blue = tint_3[0], tint_3[1], tint_3[2]
+    left = box_4[0]
     for j in range(len(cell_y_Y)):
-        row, fy = cell_y_Y[j], part_y_Y[j]
+        row, fy, y = cell_y_Y[j], part_y_Y[j], box_4[1] + j
         for i in range(width):
             line[i] = gain_YX[row, i] + (gain_YX[row + 1, i] - gain_YX[row, i]) * fy
-        y = box_4[1] + j
         for i in range(len(cell_x_X)):
-            x, c = box_4[0] + i, cell_x_X[i]
-            gain = line[c] + (line[c + 1] - line[c]) * part_x_X[i]
-            r, g, b = np.float32(base_HW4[y, x, 0]), np.float32(base_HW4[y, x, 1]), np.float32(base_HW4[y, x, 2])
-            texture_HW4[y, x, 0] = np.uint8(min(r + r * gain * red + half, top))
-            texture_HW4[y, x, 1] = np.uint8(min(g + g * gain * green + half, top))
-            texture_HW4[y, x, 2] = np.uint8(min(b + b * gain * blue + half, top))
+            for c in range(3):
+                row_X3[i, c] = base_HW4[y, left + i, c]
+        for g in range(len(own_G)):
+            if own_G[g] != 0.0 and own_boxes_G4[g, 1] <= y < own_boxes_G4[g, 3]:
+                first, count = own_boxes_G4[g, 0] - left, own_boxes_G4[g, 2] - own_boxes_G4[g, 0]
+                start = own_start_G[g] + (y - own_boxes_G4[g, 1]) * count
+                for i in range(count):
+                    for c in range(3):
+                        row_X3[first + i, c] += own_G[g] * own_N3[start + i, c]
+        for i in range(len(cell_x_X)):
+            cell = cell_x_X[i]
+            gain = line[cell] + (line[cell + 1] - line[cell]) * part_x_X[i]
+            r, g_, b = row_X3[i, 0], row_X3[i, 1], row_X3[i, 2]
+            texture_HW4[y, left + i, 0] = np.uint8(max(min(r + r * gain * red + half, top), half))
+            texture_HW4[y, left + i, 1] = np.uint8(max(min(g_ + g_ * gain * green + half, top), half))
+            texture_HW4[y, left + i, 2] = np.uint8(max(min(b + b * gain * blue + half, top), half))
 
 
 def _steps(pixels: NDArray[np.int_], scale: float, start: float, step: float, count: int) -> tuple[I32, F32]:
@@ -354,15 +393,11 @@ def _steps(pixels: NDArray[np.int_], scale: float, start: float, step: float, co
     return cell, (at - cell).astype(np.float32)
 
 
-def _boxes(own_GYX: F32, new_GYX: F32) -> I32:
-    out = np.zeros((len(own_GYX), 4), np.int32)
-    for g, there in enumerate((np.abs(own_GYX) + np.abs(new_GYX)) > 0):
+def _boxes(layers_GYX: NDArray[Any]) -> I32:
+    """x0, y0, x1, y1 of what is not 0 in each layer."""
+    out = np.zeros((len(layers_GYX), 4), np.int32)
+    for g, there in enumerate(layers_GYX != 0):
         rows, columns = np.flatnonzero(there.any(1)), np.flatnonzero(there.any(0))
         if len(rows):
-            out[g] = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+            out[g] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
     return out
-
-
-def _smooth(t: NDArray[np.float64]) -> NDArray[np.float64]:
-    t = np.clip(t, 0.0, 1.0)
-    return np.asarray(t * t * (3.0 - 2.0 * t))
