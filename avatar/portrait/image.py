@@ -8,7 +8,12 @@ are never opened.
 from __future__ import annotations
 
 import io
+import logging
+import os
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -31,6 +36,9 @@ _FORMATS: Final = tuple(
     name for name in ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "AVIF") if name in Image.OPEN
 )
 _USE: Final = "Use a JPEG, PNG or WebP photograph."
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints its remarks on damaged files itself
+_STDERR: Final = 2
+_QUIET = threading.Lock()
 _ANIMATED: Final = {"GIF", "WEBP", "PNG", "AVIF"}
 
 
@@ -75,7 +83,8 @@ def load_image(source: str | Path | bytes) -> PortraitImage:
         if image.format in _ANIMATED and getattr(image, "n_frames", 1) > 1:
             notes.append("The picture is animated: its first frame is used.")
         try:
-            rgb_HW3, alpha_HW = _pixels(image)
+            with _libtiff_quiet(image.format == "TIFF"):
+                rgb_HW3, alpha_HW = _pixels(image)
         except MemoryError as error:
             raise _too_many_pixels(name, f"{width} x {height} px") from error
         except Exception as error:  # decoders raise nearly anything on damaged data
@@ -121,6 +130,28 @@ def _open(content: bytes, name: str) -> Image.Image:
         raise PortraitError("not_an_image", f"{name} is not a picture that visavis can read.", _USE) from error
     except Exception as error:  # a damaged header: struct.error, SyntaxError, OverflowError, ...
         raise _damaged(name, error) from error
+
+
+@contextmanager
+def _libtiff_quiet(wanted: bool) -> Iterator[None]:
+    """libtiff writes its remarks on damaged pixels straight to the process' stderr, where they look like a crash; we
+    say what is wrong ourselves. For the milliseconds that a TIFF takes, the descriptor points nowhere."""
+    with _QUIET:
+        try:
+            saved = os.dup(_STDERR) if wanted else -1
+        except OSError:  # a process without stderr
+            saved = -1
+        if saved < 0:
+            yield
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, _STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(saved, _STDERR)
+            os.close(saved)
+            os.close(nowhere)
 
 
 def _pixels(image: Image.Image) -> tuple[U8, U8 | None]:
