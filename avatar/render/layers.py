@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.render.crown import round_off
 from avatar.render.eye_layers import EyeLayers, lid_steps, take_eyes
 from avatar.render.images import LUMA, sample, vertex_normals
 from avatar.render.lid_layers import clean_lids, lash_colours
@@ -81,6 +82,8 @@ class Layers:
 
 def prepare_layers(rgb_HW3: U8, matte_HW: F32, rig: FittedRig) -> Layers:
     """Take a framed portrait apart. rgb_HW3 [size, size, 3], matte 0..1; about 0.3 s."""
+    forehead = float(rig.rest_V3[rig.oval_ring, 1].min()) - 0.02 * rig.size
+    rgb_HW3, matte_HW, beyond_HW = round_off(rgb_HW3, matte_HW, forehead, rig.face_width)
     eyes: EyeLayers = take_eyes(rgb_HW3, rig)
     lid_step = lid_steps(rgb_HW3, rig, eyes.tone_3)
     light = face_light(rgb_HW3, rig)
@@ -88,7 +91,7 @@ def prepare_layers(rgb_HW3: U8, matte_HW: F32, rig: FittedRig) -> Layers:
     tones = mouth_tones(eyes.tone_3, rgb_HW3, rig, lips)
     return Layers(
         person_HW4=person_layer(clean_lids(rgb_HW3, rig, eyes.tone_3), matte_HW),
-        plate_HW3=background_plate(rgb_HW3, matte_HW),
+        plate_HW3=background_plate(rgb_HW3, matte_HW, beyond_HW),
         sclera_2SS3=eyes.sclera_2SS3,
         iris_2SS4=eyes.iris_2SS4,
         glint_2SS3=eyes.glint_2SS3,

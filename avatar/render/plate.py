@@ -38,13 +38,13 @@ STUDIO: Final = ((214, 218, 222), (150, 158, 166))
 """Backdrop of cut-out portraits: colour behind the head, and in the corners."""
 
 
-def background_plate(rgb_HW3: U8, matte_HW: F32) -> U8:
+def background_plate(rgb_HW3: U8, matte_HW: F32, unseen_HW: B | None = None) -> U8:
     """The background without the person; uint8 [H, W, 3]. What is surely background stays as it is.
 
-    rgb_HW3: the framed portrait; matte_HW: 0..1 person. A cut-out (nothing but the loader's grey around the person)
-    gets a plain studio backdrop.
+    rgb_HW3: the framed portrait; matte_HW: 0..1 person; unseen_HW: where the picture shows neither. A cut-out
+    (nothing but the loader's grey around the person) gets a plain studio backdrop.
     """
-    known = surely_background(matte_HW)
+    known = surely_background(matte_HW if unseen_HW is None else np.maximum(matte_HW, unseen_HW))
     if not known.any() or (rgb_HW3[known] == CUT_OUT).all():
         return studio(rgb_HW3.shape[0])
     return continued(rgb_HW3, known)
