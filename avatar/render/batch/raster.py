@@ -82,21 +82,20 @@ class Rasteriser:
         self.y_D = torch.cat([y for _, y in at]).to(device)
         self._slot_row_B1 = (torch.arange(slots) * self.triangles)[:, None].to(device)
 
-    def draw(self, points_CN: Tensor, corners_3X: Tensor, clip_BG2: Tensor) -> Drawn:
+    def draw(self, points_CN: Tensor, corners_B3T: Tensor, clip_BG2: Tensor) -> Drawn:
         """Draw all triangles of all slots.
 
         points_CN: float32 [3 + A, B * N], x, y (px of the triangle's target), z (towards the viewer), attributes.
-        corners_3X: int [3, B * T], columns of `points_CN`, ascending in each triangle (as vertices are numbered).
+        corners_B3T: int, columns of `points_CN`, ascending in each triangle (as vertices are numbered).
         clip_BG2: float32, pixels right of or below it are not drawn: width, height, at most the target's.
         """
-        corner = points_CN.index_select(1, corners_3X.view(-1)).view(len(points_CN), 3, -1)
-        a, b, c = corner[:, 0], corner[:, 1], corner[:, 2]
+        corner = points_CN.index_select(1, corners_B3T.view(-1)).view(len(points_CN), *corners_B3T.shape)
+        a, b, c = corner.unbind(2)
         a, b = _by_height(a, b)
         b, c = _by_height(b, c)
         a, b = _by_height(a, b)
         ab, ac, bc = b - a, c - a, c - b
-        clip_GX = clip_BG2.index_select(1, self._owner_T).view(-1, 2)
-        width, height = clip_GX[:, 0], clip_GX[:, 1]
+        width, height = clip_BG2.index_select(1, self._owner_T).unbind(2)
         area = ab[0] * ac[1] - ac[0] * ab[1]
         inverse = torch.where(area == 0.0, 0.0, 1.0 / area)
         slope_x = (ab[2:] * ac[1] - ac[2:] * ab[1]) * inverse
@@ -104,15 +103,15 @@ class Rasteriser:
 
         first = a[1].ceil().clamp(min=0.0)
         last = torch.minimum(c[1].ceil(), height)
-        left, right = corner[0].amin(0), corner[0].amax(0)
+        left, right = corner[0].aminmax(dim=1)
         seen = (area != 0.0) & (right >= 0.0) & (left <= width - 1.0)
         count = torch.where(seen, last - first, 0.0).clamp(min=0.0).to(torch.int32)
         edges = torch.stack([ac[0] / ac[1], ab[0] / ab[1], torch.where(bc[1] > 0.0, bc[0] / bc[1], 0.0)])
-        table = torch.cat(
-            [a[:3], b[:2], edges, slope_x[:1], slope_y[:1], first[None], width[None]]
+        table = torch.cat([a[:3], b[:2], edges, slope_x[:1], slope_y[:1], first[None], width[None]]).flatten(
+            1
         )  # x0 y0 z0 x1 y1 long upper lower zx zy first width
 
-        of_row, nth = hand_out(count.view(self.slots, -1), self._rows_BQ)
+        of_row, nth = hand_out(count, self._rows_BQ)
         x0, y0, z0, x1, y1, long, upper, lower, zx, zy, top, wide = table.index_select(1, of_row).unbind(0)
         y = top + nth
         along = y - y0
@@ -120,7 +119,7 @@ class Rasteriser:
         near = torch.where(y < y1, x0 + along * upper, x1 + (y - y1) * lower)
         start = torch.minimum(torch.minimum(far, near).ceil().clamp(min=0.0), wide)
         stop = torch.minimum(torch.maximum(far, near).ceil(), wide)
-        busy = nth < count.index_select(0, of_row)
+        busy = nth < count.view(-1).index_select(0, of_row)
         length = torch.where(busy, stop - start, 0.0).clamp(min=0.0).to(torch.int32)
         z = z0 + zx * (start - x0) + zy * along
         pixel = self._base_X.index_select(0, of_row) + (
@@ -139,7 +138,8 @@ class Rasteriser:
         at = torch.where(busy, pixel + nth, self._idle).to(torch.int64)
         best = torch.full((self.slots * self.size,), NOTHING, dtype=torch.int64, device=key.device)
         best.scatter_reduce_(0, at, key, "amax")
-        return Drawn(best.view(self.slots, self.size), a[:2], (a[2:], slope_x, slope_y))
+        planes = (a[2:].flatten(1), slope_x.flatten(1), slope_y.flatten(1))
+        return Drawn(best.view(self.slots, self.size), a[:2].flatten(1), planes)
 
     def part(self, target: int) -> slice:
         """Where a target's pixels lie among all."""
