@@ -67,10 +67,12 @@ def neutral() -> NDArray[np.float32]:
 def clamp(motion_TD: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
     """Bring motion into the safe range (design figures for one-portrait rigs).
 
-    motion_TD: float32 [..., 52]; NaN becomes the neutral value.
+    motion_TD: numbers [..., 52] of any float type; NaN becomes the neutral value.
     Returns the clamped copy and how many numbers had to be changed.
     """
-    clean_TD = np.nan_to_num(motion_TD.astype(np.float32), nan=0.0, posinf=1e9, neginf=-1e9)
+    with np.errstate(over="ignore"):  # a number too large for 32 bits is infinite, and so clamped
+        motion_TD = np.asarray(motion_TD, np.float32)
+    clean_TD = np.nan_to_num(motion_TD, nan=0.0, posinf=1e9, neginf=-1e9)
     clamped_TD = np.clip(clean_TD, LOW_D, HIGH_D)
     changed = int(np.count_nonzero(clamped_TD != motion_TD))
     return clamped_TD, changed

@@ -104,7 +104,7 @@ class Decoder:
             raise ValueError(f"`out` must be contiguous uint8 {list(self.format.shape)}.")
         whole = self.format.width == self.size
         frame = out if whole else self._square_HWC
-        motion, changed = space.clamp(np.asarray(motion_D, np.float32))
+        motion, changed = space.clamp(motion_D)
         self.clamped += changed
         motion = limit_head(motion, self.safe_range_23)
 
