@@ -36,8 +36,9 @@ def rigs() -> tuple[FittedRig, ...]:
     bare = portrait(identity=(0.3, 0.2), noise_px=0.5)
     frame = frame_around(bare.landmarks_N3)
     lenses = frame[:80, 0].reshape(2, 40, 2)
+    lenses = lenses.mean(1, keepdims=True) + 0.7 * (lenses - lenses.mean(1, keepdims=True))  # rims close to the lids
     glasses = fit_rig(replace(bare, glasses_S22=frame, glasses_radius=3.0, lenses_2N2=lenses))
-    assert glasses.rigid_V.any()
+    assert glasses.rigid_V.any() and len(glasses.basis.own_rows_N)
     samples.append(glasses)
     nasa = FittedRig.unpack(prepare_identity(encoded(astronaut())).arrays)
     return (*samples, flatten_sides(render_samples.rig()), flatten_sides(nasa))

@@ -24,7 +24,8 @@ from torch import Tensor
 from avatar.motion import space
 from avatar.motion.space import EXPRESSION_DIM, INDEX
 from avatar.rig import deform, lids, lips
-from avatar.rig.batch_slots import SlotRow, Topology, check_same, shared_basis_KV3, slot_row
+from avatar.rig.batch_slots import SlotRow, Topology, check_same, slot_row
+from avatar.rig.channels import shared_KV3
 from avatar.rig.contact import SLIP
 from avatar.rig.types import FittedRig
 
@@ -80,7 +81,7 @@ class RigBatch:
             for name, (start, shape) in first.fields.items()
         }
         self._take_topology(first.topology)
-        self._basis_KX = self._constant(shared_basis_KV3().reshape(EXPRESSION_DIM, -1))
+        self._basis_KX = self._constant(shared_KV3().reshape(EXPRESSION_DIM, -1))
         self._low_D, self._high_D = self._constant(space.LOW_D), self._constant(space.HIGH_D)
         self._spreaders_K = self._marks(deform._SPREADERS)
         self._ring_K = self._marks([_PUCKER, _FUNNEL])

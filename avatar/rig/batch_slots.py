@@ -4,8 +4,8 @@ Everything of one identity that a frame reads is one row of float32 numbers: `sl
 it the biharmonic solves, so do it off the frame path), and a batch takes it in with a single copy. What follows from
 the mesh alone - which vertices are lips, what the skin around them is, the expression basis itself - is shared.
 
-A rig's channels are the package's basis, turned and scaled by the fitted pose, so a slot needs nine numbers instead
-of 44 x V x 3.
+A rig's channels are the package's basis, turned and scaled by the fitted pose (channels.py), so a slot needs nine
+numbers instead of 44 x V x 3.
 
 Shape suffixes: as in types.py; N rows that a spread moves, H its handles, F numbers of a row.
 """
@@ -13,14 +13,12 @@ Shape suffixes: as in types.py; N rows that a spread moves, H its handles, F num
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar.motion.space import INDEX
-from avatar.rig import basis
+from avatar.motion.space import EXPRESSION_DIM
 from avatar.rig.mesh import rings_from
 from avatar.rig.types import FittedRig, Part
 
@@ -29,8 +27,6 @@ I64 = NDArray[np.int64]
 
 ALIGN: Final = 32
 """Fields of a row begin at multiples of this many numbers (128 bytes), as matrix kernels like it."""
-BASIS_TOLERANCE: Final = 0.002
-"""px by which a rig's channels may differ from the turned basis of the package."""
 _MESH: Final = (
     "triangles_T3", "mouth_ring_M", "lip_upper_L", "lip_lower_L", "lip_outer_M", "eye_ring_2E", "lid_upper_2L",
     "lid_lower_2L", "oval_ring",
@@ -86,7 +82,7 @@ class SlotRow:
 
 
 def slot_row(rig: FittedRig) -> SlotRow:
-    """Everything of a rig that a frame reads, as one row. ValueError for a rig of another basis."""
+    """Everything of a rig that a frame reads, as one row."""
     topology, arrays = _topology(rig), _arrays(rig)
     fields, start = {}, 0
     for name, array in arrays.items():
@@ -108,26 +104,17 @@ def check_same(first: SlotRow, other: SlotRow) -> None:
         raise ValueError("These identities were prepared by different versions of visavis: prepare them all again.")
 
 
-@cache
-def shared_basis_KV3() -> F32:
-    """The channels in centimetres, before a portrait's pose, float32 [44, V, 3]; blinks are contact, so zero."""
-    channels = basis.load().expression_KV3.copy()
-    channels[[INDEX["eyeBlinkLeft"], INDEX["eyeBlinkRight"]]] = 0.0
-    return channels
-
-
 def _arrays(rig: FittedRig) -> dict[str, F32]:
     """The fields of a row. Reads the operators that the rig's own `Deformer` has prepared."""
     deformer = rig._deformer
     lips, lids, mouth, eyes = deformer._lips, deformer._lids, rig.mouth, rig.eyes
-    turn_33, near_lids_KN3 = _channels(rig)
     values: dict[str, Any] = {
         "neutral_V3": rig.neutral_V3,
         "residual_V3": deformer._residual_V3,
         "rest_V3": rig.rest_V3,
         "rigid_V1": rig.rigid_V[:, None],
-        "turn_33": turn_33,
-        "near_lids_KN3": near_lids_KN3,
+        "turn_33": rig.basis.turn_33,
+        "near_lids_KN3": _near_lids(rig),
         "down_3": np.r_[lips._down, 0.0],
         "into_3": lips._into,
         "lip_spread_NM": lips._spread.matrix_NH,
@@ -158,17 +145,13 @@ def _arrays(rig: FittedRig) -> dict[str, F32]:
     return {name: np.ascontiguousarray(value, np.float32) for name, value in values.items()}
 
 
-def _channels(rig: FittedRig) -> tuple[NDArray[Any], NDArray[Any]]:
-    """What makes this rig's channels of the shared ones: the fitted scale and rotation [3, 3]; what is left next to
-    the lids [44, N, 3], px."""
-    turn_33 = rig.fit_report[-1] * rig.R_source_33
-    left_KV3 = rig.basis_KV3 - shared_basis_KV3() @ turn_33.T
+def _near_lids(rig: FittedRig) -> F32:
+    """Channels that the portrait has of its own, all next to the lids: [44, N, 3], px."""
     near_lids = near_lid_margins(rig)
-    near_KN3 = left_KV3[:, near_lids]
-    left_KV3[:, near_lids] = 0.0
-    if np.abs(left_KV3).max() > BASIS_TOLERANCE:
-        raise ValueError("This identity was prepared by another version of visavis: prepare the portrait again.")
-    return turn_33, near_KN3
+    assert np.isin(rig.basis.own_rows_N, near_lids).all(), "only glasses give channels of their own (rigid.py)"
+    near_KN3 = np.zeros((EXPRESSION_DIM, len(near_lids), 3), np.float32)
+    near_KN3[:, np.searchsorted(near_lids, rig.basis.own_rows_N)] = rig.basis.own_KN3
+    return near_KN3
 
 
 def near_lid_margins(rig: FittedRig) -> I64:

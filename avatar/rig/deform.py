@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from avatar.motion import space
 from avatar.motion.space import EXPRESSION_DIM, INDEX
 from avatar.rig import kernels
+from avatar.rig.channels import shared_KV3
 from avatar.rig.eyes import gaze_axis
 from avatar.rig.lids import Lids
 from avatar.rig.lips import Lips, lip_seal
@@ -42,7 +43,6 @@ class Deformer:
     def __init__(self, rig: FittedRig) -> None:
         self.rig = rig
         self._neutral_V3 = np.ascontiguousarray(rig.neutral_V3)
-        self._basis_KV3 = np.ascontiguousarray(rig.basis_KV3)
         down = np.asarray(rig.R_source_33[:2, 1] / np.linalg.norm(rig.R_source_33[:2, 1]), np.float32)
         self._lips, self._lids = Lips(rig, down), Lids(rig, down)
         self._source_axis = gaze_axis(rig.eyes.source_gaze_2).astype(np.float32)
@@ -102,7 +102,10 @@ class Deformer:
         )
 
     def _linear(self, channels_K: F32) -> F32:
-        return np.asarray(kernels.blend(self._neutral_V3, self._basis_KV3, channels_K))
+        own = self.rig.basis
+        return np.asarray(
+            kernels.blend(self._neutral_V3, shared_KV3(), own.turn_33, own.own_rows_N, own.own_KN3, channels_K)
+        )
 
     def _inside(self, channels_K: F32, skin_V3: F32) -> tuple[F32, F32]:
         """The mouth's inside, px and normals, before the head's pose."""

@@ -23,6 +23,7 @@ from avatar.motion.space import EXPRESSION_DIM, INDEX
 from avatar.rig import basis as basis_module
 from avatar.rig import mesh, snap
 from avatar.rig.basis import Basis
+from avatar.rig.channels import from_dense
 from avatar.rig.eyes import fit_eyes
 from avatar.rig.mouth import build_mouth
 from avatar.rig.rigid import clear_lids, rigid_weights
@@ -129,7 +130,7 @@ def fit_rig(analysis: PortraitAnalysis) -> FittedRig:
         rest_V3=_f32(rest_V3),
         neutral_V3=_f32(neutral_V3),
         triangles_T3=topology.triangles_T3,
-        basis_KV3=_f32(basis_KV3),
+        basis=from_dense(basis_KV3, pose.scale * pose.R_33),
         source_expression_K=_f32(source_K),
         pivot_3=_f32([pivot[0], pivot[1], 0.0]),
         camera_distance=CAMERA_FACE_WIDTHS * width,

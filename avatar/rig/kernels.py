@@ -13,16 +13,29 @@ F32 = NDArray[np.float32]
 
 
 @njit(cache=True)
-def blend(neutral_V3: F32, basis_KV3: F32, weights_K: F32) -> F32:
-    """neutral + sum of weights * basis; channels at exactly 0 cost nothing."""
-    out = neutral_V3.copy()
+def blend(
+    neutral_V3: F32, shared_KV3: F32, turn_33: F32, own_rows_N: NDArray[np.int32], own_KN3: F32, weights_K: F32
+) -> F32:
+    """neutral + turned sum of weights * shared channels + the portrait's own; channels at exactly 0 cost nothing."""
+    out = np.zeros_like(neutral_V3)
     flat = out.reshape(-1)
     for k in range(len(weights_K)):
         weight = weights_K[k]
         if weight != 0.0:
-            channel = basis_KV3[k].reshape(-1)
+            channel = shared_KV3[k].reshape(-1)
             for i in range(len(flat)):
                 flat[i] += weight * channel[i]
+    for i in range(len(out)):
+        x, y, z = out[i, 0], out[i, 1], out[i, 2]
+        for k in range(3):
+            out[i, k] = neutral_V3[i, k] + turn_33[k, 0] * x + turn_33[k, 1] * y + turn_33[k, 2] * z
+    for n in range(len(own_rows_N)):
+        row = own_rows_N[n]
+        for k in range(len(weights_K)):
+            weight = weights_K[k]
+            if weight != 0.0:
+                for i in range(3):
+                    out[row, i] += weight * own_KN3[k, n, i]
     return out
 
 

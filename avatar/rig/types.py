@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.motion.space import EXPRESSION_DIM
+from avatar.rig import channels
+from avatar.rig.channels import SkinBasis
 
 if TYPE_CHECKING:
     from avatar.rig.deform import Deformer
@@ -141,8 +143,8 @@ class FittedRig:
     """px; the photo's own expression removed (lips closed, eyes open), same pose as the photo."""
     triangles_T3: I32
     """Skin, with holes for both eyes and the mouth; clockwise on the screen (y down) at rest for visible skin."""
-    basis_KV3: F32
-    """px offsets of a full (1.0) expression channel, in the photo's pose; channel order of motion/space.py."""
+    basis: SkinBasis
+    """What the expression channels do to the skin (see `basis_KV3`)."""
     source_expression_K: F32
     """0..1, the photo's own expression."""
     pivot_3: F32
@@ -191,6 +193,11 @@ class FittedRig:
 
         return move_points(points_N3, pose, self.pivot_3, self.camera_distance, self.size)
 
+    @property
+    def basis_KV3(self) -> F32:
+        """px offsets of every full (1.0) expression channel, in the photo's pose; [44, V, 3], computed."""
+        return channels.to_dense(self.basis)
+
     def pack(self) -> dict[str, NDArray[Any]]:
         """Flat name -> array, for storage."""
         return pack(self)
@@ -208,7 +215,7 @@ class FittedRig:
 
 
 PREFIX = "rig."
-_GROUPS = {"eyes": EyeGeometry, "mouth": MouthGeometry}
+_GROUPS: dict[str, Any] = {"eyes": EyeGeometry, "mouth": MouthGeometry, "basis": SkinBasis}
 _INDICES = (
     "triangles_T3", "mouth_ring_M", "lip_upper_L", "lip_lower_L", "lip_outer_M", "eye_ring_2E", "lid_upper_2L",
     "lid_lower_2L", "oval_ring", "landmarks_468",
@@ -261,7 +268,10 @@ def _check(rig: FittedRig) -> None:
     per_vertex_inside = {n: a for n, a in mouth.items() if n.endswith(("_P", "_P3")) or n.startswith("lining")}
     sound = (
         all(a.shape == (count, 3) and a.dtype == np.float32 for a in per_vertex.values())
-        and rig.basis_KV3.shape == (EXPRESSION_DIM, count, 3)
+        and rig.basis.turn_33.shape == (3, 3)
+        and count == channels.shared_KV3().shape[1]
+        and rig.basis.own_KN3.shape == (EXPRESSION_DIM, len(rig.basis.own_rows_N), 3)
+        and (len(rig.basis.own_rows_N) == 0 or _within(rig.basis.own_rows_N, count))
         and rig.rigid_V.shape == (count,)
         and rig.rigid_V.dtype == np.float32
         and rig.source_expression_K.shape == (EXPRESSION_DIM,)
