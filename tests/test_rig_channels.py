@@ -1,4 +1,4 @@
-"""A portrait's channels are the package's, turned, and the little that differs: nothing is lost by keeping only that."""
+"""A portrait's channels are the package's, turned, and the little that differs: keeping only that loses nothing."""
 
 from __future__ import annotations
 
