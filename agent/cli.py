@@ -99,23 +99,30 @@ def room(
 
 @app.command()
 def render(
-    out_path: Annotated[Path, typer.Option("--out", help="the MP4 to write")],
+    out_path: Annotated[Path, typer.Option("--out", help="the clip to write: .mp4, or .webm")],
     portrait: Portrait = None,
     face: Face = None,
     audio: Annotated[Path | None, typer.Option(help="speech to lip-sync: any audio or video file")] = None,
-    text: Annotated[str | None, typer.Option(help="text to speak; captions are written beside the MP4 as .vtt")] = None,
+    text: Annotated[
+        str | None, typer.Option(help="text to speak; captions are written beside the clip as .vtt")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="seed of blinks, gaze and head motion")] = None,
-    size: Annotated[int | None, typer.Option(help="256, 512 or 768")] = None,
+    size: Annotated[int | None, typer.Option(help="height: 256, 512, 768 or 1024")] = None,
+    framing: Annotated[str | None, typer.Option(help="square, or portrait for 9:16")] = None,
+    background: Annotated[
+        str | None, typer.Option(help="photo, transparent (.webm only), a colour such as #e8eef4, or an image file")
+    ] = None,
     json_path: JsonFile = None,
     profile: Profile = None,
     set_: Set = None,
 ) -> None:
-    """Write a talking clip: one portrait plus audio or text gives an MP4 (H.264, AAC)."""
+    """Write a talking clip: one portrait plus audio or text gives an MP4 (H.264, AAC) or a WebM (VP9, Opus)."""
     if (audio is None) == (text is None):
         raise typer.BadParameter("give either --audio or --text", param_hint="--audio/--text")
     loaded = settings_from(
-        profile, set_, avatar__portrait=portrait, avatar__face_index=face, avatar__seed=seed, avatar__size=size
-    )
+        profile, set_, avatar__portrait=portrait, avatar__face_index=face, avatar__seed=seed, avatar__size=size,
+        avatar__framing=framing, avatar__background=background,
+    )  # fmt: skip
     from agent.render import render_clip
 
     report = render_clip(loaded.settings, audio=audio, text=text, out_path=out_path, console=err)

@@ -58,6 +58,26 @@ def test_text_becomes_a_clip_with_captions(monkeypatch: pytest.MonkeyPatch, tmp_
     assert not list(tmp_path.glob("*.part.mp4"))
 
 
+def test_an_upright_clip_without_a_background(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    out = tmp_path / "clear.webm"
+    code, report = render(
+        monkeypatch, tmp_path, "--text", "Hello.", "--framing", "portrait", "--background", "transparent",
+        "--out", str(out),
+    )  # fmt: skip
+    assert code == 0 and (report["width"], report["height"]) == (144, 256)
+    with av.open(str(out)) as container:
+        video = container.streams.video[0]
+        assert video.metadata["alpha_mode"] == "1" and (video.width, video.height) == (144, 256)
+
+
+def test_a_clip_that_cannot_be_transparent_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _ = render(monkeypatch, tmp_path, "--text", "Hello.", "--background", "transparent")
+    assert code == 2 and "MP4 has no transparency" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("name", "rate", "channels"), [("8k.wav", 8000, 1), ("stereo.wav", 44_100, 2), ("flac.flac", 16_000, 1)]
 )
