@@ -24,6 +24,8 @@ B = NDArray[np.bool_]
 
 MARGIN: Final = 0.01
 """Frame sides around the matte that are not trusted: hair that the matte missed would stay behind as a ghost."""
+STRAND_REACH: Final = 0.08
+"""Frame sides from the matte within which loose hair is looked for."""
 REACH: Final = 0.16
 """Frame sides that a motion can uncover at most; deeper inside the fill need not be sharp."""
 ROUGH: Final = (1.1, 1.9)
@@ -61,11 +63,23 @@ def continued(rgb_HW3: U8, known_HW: B) -> U8:
     """The picture with the unknown filled from the known; uint8 [H, W, 3]."""
     rgb = rgb_HW3.astype(np.float32)
     reach = max(8, round(REACH * rgb.shape[0]))
+    textured = roughness(rgb, known_HW)[..., None]
+    known_HW = known_HW & ~strands(rgb, known_HW, textured[..., 0])
     smooth = _along_edges(rgb_HW3, known_HW, reach)
     patched = continue_texture(rgb, known_HW, reach)
-    textured = roughness(rgb, known_HW)[..., None]
     filled = smooth + grain(rgb, known_HW) + textured * (patched - smooth)
     return np.asarray(np.where(known_HW[..., None], rgb_HW3, np.clip(np.rint(filled), 0, 255)), np.uint8)
+
+
+def strands(rgb_HW3: F32, known_HW: B, textured_HW: F32) -> B:
+    """Loose hair that the matte missed: fine detail beside the person, where the background has none; bool [H, W]."""
+    fine = np.abs(rgb_HW3 - cv2.GaussianBlur(rgb_HW3, (0, 0), 3.0)).mean(-1)
+    if not known_HW.any():
+        return np.zeros_like(known_HW)
+    limit = 4.0 * float(np.median(fine[known_HW])) + 2.0
+    near = cv2.distanceTransform(known_HW.astype(np.uint8), cv2.DIST_L2, 3) < STRAND_REACH * rgb_HW3.shape[0]
+    hair = known_HW & near & (fine > limit) & (textured_HW < 0.3)
+    return np.asarray(cv2.dilate(hair.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0)
 
 
 def roughness(rgb_HW3: F32, known_HW: B) -> F32:
