@@ -17,10 +17,12 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from avatar.render.creases_folds import FOLDS, GROUPS, Fold, lines, resample
-from avatar.render.creases_skin import CELLS, Grid, light_direction, smooth
+from avatar.render.creases_skin import CELLS, Grid, smooth
 from avatar.render.images import LUMA, sample
 from avatar.rig.types import FittedRig
 
@@ -38,18 +40,19 @@ ROWS: Final = 48
 COLUMNS: Final = 41
 
 
-def crease_layers(rgb_HW3: U8, rig: FittedRig, cells: Grid, pixels: Grid, skin_2YX: F32) -> tuple[list[F32], F32]:
+def crease_layers(
+    rgb_HW3: U8, rig: FittedRig, cells: Grid, pixels: Grid, skin_2YX: F32, light_2: F32
+) -> tuple[list[F32], F32]:
     """What takes away the portrait's own folds, and what draws those that an expression makes, per group.
 
     The first: logarithms of gains per colour on the grid `pixels`, float32 [Y, X, 3] each; the second: gains minus
-    one on the grid `cells`, float32 [G, Y, X]. skin_2YX: `skin_share` on `cells`.
+    one on the grid `cells`, float32 [G, Y, X]. skin_2YX: `skin_share` on `cells`; light_2: `light_direction`.
     """
     logs_HW3 = np.log(np.maximum(rgb_HW3.astype(np.float32), 8.0))
     own = [np.zeros((pixels.height, pixels.width, 3), np.float32) for _ in GROUPS]
     new = np.zeros((len(GROUPS), cells.height, cells.width), np.float32)
     texture = pixels.look(logs_HW3)
     landmarks = rig.rest_V3[rig.landmarks_468, :2]
-    light_2 = light_direction(logs_HW3 @ LUMA, rig)
     for fold in FOLDS:
         for group, points in lines(fold, landmarks):
             strip = Strip.around(points, fold, rig)
@@ -117,8 +120,7 @@ class Strip:
         x1, y1 = np.clip(np.ceil((line.max(0) + reach - start) / grid.step).astype(int) + 1, 0, most)
         box = (slice(int(y0), int(y1)), slice(int(x0), int(x1)))
         at = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), -1) * grid.step + start
-        apart = ((at[..., None, :] - line) ** 2).sum(-1)
-        nearest = apart.argmin(-1)
+        nearest = cKDTree(line).query(at)[1]
         there = at - line[nearest]
         slid = (there * along[nearest]).sum(-1)
         spacing = _length(line) / (ROWS - 1)
@@ -180,7 +182,7 @@ def find_fold(logs_AN3: F32, skin_AN: F32, strip: Strip, fold: Fold, rig: Fitted
     valley = np.maximum((left + right) / 2 - calm, 0.0) * sure_skin
     valley[:, :2] = valley[:, -2:] = 0.0
     prior = np.exp(-0.5 * (strip.across_N / (0.6 * fold.reach)) ** 2)
-    bottom = _soften(best_path(valley * prior), 1.5)
+    bottom = _soften(best_path(np.asarray(valley * prior, np.float64)), 1.5)
     depth = _soften(valley[np.arange(ROWS), np.clip(np.rint(bottom).astype(int), 0, COLUMNS - 1)], 3.0)
     sure = smooth((depth - 0.008) / 0.02)
 
@@ -244,20 +246,21 @@ def new_fold(strip: Strip, fold: Fold, path_A: F32, depth_A: F32, light_2: F32) 
     return np.asarray(fold.strength * lined * (walls + bulge - groove) * taper * edge, np.float32)
 
 
-def best_path(score_AN: NDArray[Any]) -> NDArray[np.intp]:
+@njit(cache=True, nogil=True)
+def best_path(score_AN: NDArray[np.float64]) -> NDArray[np.intp]:
     """Column of each row so that the path's score is largest, moving at most one column per row (and best not)."""
     rows, columns = score_AN.shape
-    total = np.array(score_AN, np.float64)
+    total = score_AN.copy()
     came = np.zeros((rows, columns), np.intp)
-    cost = 0.15 * float(score_AN.max())
+    cost = 0.15 * score_AN.max()
     for a in range(1, rows):
-        steps = np.full((3, columns), -np.inf)
-        steps[0, 1:] = total[a - 1, :-1] - cost
-        steps[1] = total[a - 1]
-        steps[2, :-1] = total[a - 1, 1:] - cost
-        best = steps.argmax(0)
-        came[a] = np.arange(columns) + best - 1
-        total[a] += steps[best, np.arange(columns)]
+        for n in range(columns):
+            best, most = n, total[a - 1, n]
+            for other in (n - 1, n + 1):
+                if 0 <= other < columns and total[a - 1, other] - cost > most:
+                    best, most = other, total[a - 1, other] - cost
+            came[a, n] = best
+            total[a, n] += most
     path = np.empty(rows, np.intp)
     path[-1] = total[-1].argmax() if total[-1].max() > 0 else columns // 2
     for a in range(rows - 1, 0, -1):

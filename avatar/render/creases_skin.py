@@ -20,6 +20,8 @@ U8 = NDArray[np.uint8]
 
 CELLS: Final = 112
 """Cells of the grid per face width: half a frame's pixels at 512."""
+SOFT: Final = 0.004
+"""Blur / side of the portrait that tells texture from shade."""
 BRIDGE: Final = 5
 """Cells: half the width of what may lie between skin and skin and still be a fold."""
 CHEEKS: Final = (50, 280, 101, 330, 205, 425, 36, 266, 6, 195, 151, 9, 117, 346)
@@ -68,57 +70,54 @@ def pixel_grid(grid: Grid, scale: float, size: int) -> tuple[Grid, tuple[int, in
     return Grid(left, top, 1.0 / scale, x1 - x0, y1 - y0), (x0, y0, x1, y1)
 
 
-def shade_tint(rgb_HW3: U8, rig: FittedRig, skin_YX: F32, grid: Grid) -> F32:
+def soft_logs(rgb_HW3: U8, grid: Grid) -> F32:
+    """Logarithms of red, green, blue and brightness of the slightly blurred portrait, at the cells; [Y, X, 4]."""
+    soft = grid.look(cv2.GaussianBlur(rgb_HW3, (0, 0), SOFT * rgb_HW3.shape[0]).astype(np.float32))
+    return np.log(np.maximum(np.concatenate([soft, (soft @ LUMA)[..., None]], -1), 6.0))
+
+
+def shade_tint(logs_YX4: F32, skin_YX: F32) -> F32:
     """How much of a change of brightness each colour takes, float32 [3]: folds of skin are redder, not only darker.
 
-    Slope of each channel's logarithm against that of brightness at the size of folds, over the skin; mean weight 1.
+    Slope of each channel's logarithm against that of brightness at the size of folds, over the skin; held near 1.
     """
-    logs = np.log(np.maximum(rgb_HW3.astype(np.float32), 8.0))
-    logs = np.concatenate([logs, np.log(np.maximum(rgb_HW3 @ LUMA, 8.0))[..., None].astype(np.float32)], -1)
-    detail = cv2.GaussianBlur(logs, (0, 0), 0.005 * rig.size) - cv2.GaussianBlur(logs, (0, 0), 0.022 * rig.size)
-    found = grid.look(detail).reshape(-1, 4)
-    weight = skin_YX.ravel() ** 2 * (np.abs(found[:, 3]) < 0.3)
-    slope = (weight[:, None] * found[:, :3] * found[:, 3:]).sum(0) / max(float((weight * found[:, 3] ** 2).sum()), 1e-6)
+    detail = (logs_YX4 - cv2.GaussianBlur(logs_YX4, (0, 0), 0.05 * CELLS)).reshape(-1, 4)
+    weight = skin_YX.ravel() ** 2 * (np.abs(detail[:, 3]) < 0.3)
+    bright = weight * detail[:, 3]
+    slope = (bright @ detail[:, :3]) / max(float(bright @ detail[:, 3]), 1e-6)
     slope = 1.0 + 0.7 * (np.clip(slope, 0.6, 1.5) - 1.0)
     return np.asarray(slope / float(slope @ LUMA), np.float32)
 
 
-def light_direction(bright_HW: F32, rig: FittedRig) -> F32:
+def light_direction(logs_YX4: F32, rig: FittedRig, grid: Grid) -> F32:
     """Where the light on the face comes from in the picture's plane, as a vector of length <= 0.5 (x, y)."""
     normals = vertex_normals(rig.rest_V3, rig.triangles_T3)
-    at = sample(
-        np.asarray(cv2.GaussianBlur(bright_HW, (0, 0), 0.012 * rig.size), np.float32), rig.rest_V3[:, :2]
-    ).ravel()
+    bright = cv2.GaussianBlur(np.ascontiguousarray(logs_YX4[..., 3]), (0, 0), 0.025 * CELLS)
+    at = sample(np.asarray(bright, np.float32), (rig.rest_V3[:, :2] - (grid.left, grid.top)) / grid.step).ravel()
     use = normals[:, 2] > 0.35
     solution = np.linalg.lstsq(np.c_[np.ones(int(use.sum())), normals[use]], at[use], rcond=None)[0]
     length = float(np.hypot(*solution[1:3]))
     return np.asarray(solution[1:3] * min(1.0, 0.5 / max(length, 1e-6)), np.float32)
 
 
-def skin_share(rgb_HW3: U8, rig: FittedRig, grid: Grid) -> F32:
+def skin_share(rgb_HW3: U8, logs_YX4: F32, rig: FittedRig, grid: Grid) -> F32:
     """How surely each cell shows bare skin, 0..1; [2, Y, X]. Hair, lips, eyes, nostrils and glasses get 0.
 
     Skin: the hue of this person's cheeks, not much darker than its surroundings, not more textured than the cheeks.
     The second layer also counts what is narrow and has skin on both sides: the deep folds of a smile are dark and red.
     """
-    soft = cv2.GaussianBlur(rgb_HW3, (0, 0), 0.004 * rig.size).astype(np.float32)
-    logs = np.log(np.maximum(soft, 6.0))
-    bright = np.log(np.maximum(soft @ LUMA, 6.0))
-    hue = np.stack([logs[..., 0] - logs[..., 1], logs[..., 2] - logs[..., 1]], -1)
-    fine = np.log(np.maximum(rgb_HW3.astype(np.float32) @ LUMA, 6.0)) - bright
-    # the median does not see single edges (a lip, a fold, a mole), only what is rough all over: hair
-    kernel = 2 * max(1, round(0.011 * rig.size)) + 1
-    grain = np.clip(np.abs(fine) * 1000.0, 0, 255).astype(np.uint8)
-    rough = cv2.medianBlur(grain, kernel).astype(np.float32) / 1000.0
-    cheeks = rig.rest_V3[rig.landmarks_468[list(CHEEKS)], :2]
+    cheeks = (rig.rest_V3[rig.landmarks_468[list(CHEEKS)], :2] - (grid.left, grid.top)) / grid.step
+    hue = logs_YX4[..., [0, 2]] - logs_YX4[..., 1:2]
     hue_0 = np.median(sample(hue, cheeks), 0)
     spread = np.median(np.abs(sample(hue, cheeks) - hue_0), 0)
     off = (np.abs(hue - hue_0) / (0.12 + 2.0 * spread)).max(-1)
-    around = cv2.GaussianBlur(bright, (0, 0), 0.05 * rig.size)
-    darker = around - bright
+    bright = np.ascontiguousarray(logs_YX4[..., 3])
+    darker = cv2.GaussianBlur(bright, (0, 0), 0.11 * CELLS) - bright
+    rough = roughness(rgb_HW3, rig, grid)
     base = float(np.clip(np.quantile(sample(rough, cheeks), 0.35), 0.008, 0.03))
     skin = smooth((3.2 - off) / 1.4) * smooth((1.1 - darker) / 0.4) * smooth((4.0 - rough / base) / 1.6)
-    share = grid.look(skin.astype(np.float32))
+    share = skin.astype(np.float32)
+
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * BRIDGE + 1, 2 * BRIDGE + 1))
     lips = outside(rig.rest_V3[rig.lip_outer_M, :2], grid) < 0
     closed = cv2.morphologyEx(np.where(lips, np.float32(1), share), cv2.MORPH_CLOSE, disc)
@@ -126,8 +125,28 @@ def skin_share(rgb_HW3: U8, rig: FittedRig, grid: Grid) -> F32:
     for ring, near in ((rig.lip_outer_M, 0.006), *((eye, 0.014) for eye in rig.eye_ring_2E)):
         both *= smooth((outside(rig.rest_V3[ring, :2], grid) / rig.face_width - near) / near)
     both *= smooth(-outside(rig.rest_V3[rig.oval_ring, :2], grid) / (0.04 * rig.face_width))
-    blurred = [cv2.GaussianBlur(np.asarray(layer, np.float32), (0, 0), 0.008 * CELLS) for layer in both]
-    return np.stack(blurred).astype(np.float32)
+    return np.stack([cv2.GaussianBlur(np.asarray(layer, np.float32), (0, 0), 0.008 * CELLS) for layer in both])
+
+
+def roughness(rgb_HW3: U8, rig: FittedRig, grid: Grid) -> F32:
+    """Median contrast (logarithm) of the finest texture around each cell; [Y, X].
+
+    The median does not see single edges (a lip, a fold, a mole), only what is rough all over: hair.
+    """
+    reach = max(1, round(0.011 * rig.size))
+    x0, y0 = (max(int(v) - 2 * reach, 0) for v in (grid.left, grid.top))
+    x1, y1 = (
+        int(start + grid.step * count) + 2 * reach
+        for start, count in ((grid.left, grid.width), (grid.top, grid.height))
+    )
+    face = rgb_HW3[y0:y1, x0:x1]
+    bright, soft = (
+        np.log(np.maximum(picture.astype(np.float32) @ LUMA, 6.0))
+        for picture in (face, cv2.GaussianBlur(face, (0, 0), SOFT * rig.size))
+    )
+    grain = np.clip(np.abs(bright - soft) * 1000.0, 0, 255).astype(np.uint8)
+    rough = cv2.medianBlur(grain, 2 * reach + 1).astype(np.float32) / 1000.0
+    return Grid(grid.left - x0, grid.top - y0, grid.step, grid.width, grid.height).look(rough)
 
 
 def outside(outline_E2: NDArray[Any], grid: Grid) -> F32:

@@ -28,11 +28,23 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from avatar.motion.space import EXPRESSION_DIM
 from avatar.render.creases import crease_layers
 from avatar.render.creases_folds import drive_matrix, drives
-from avatar.render.creases_skin import Grid, face_grid, pixel_grid, shade_tint, skin_share, smooth
+from avatar.render.creases_skin import (
+    Grid,
+    face_grid,
+    light_direction,
+    outside,
+    pixel_grid,
+    shade_tint,
+    skin_share,
+    smooth,
+    soft_logs,
+)
+from avatar.render.images import sample
 from avatar.render.layers import Layers
 from avatar.rig.mesh import adjacency
 from avatar.rig.types import DeformedFace, FittedRig
@@ -148,8 +160,9 @@ def build_shading(rig: FittedRig, layers: Layers, texture_HW4: U8) -> Shading:
     scale = size / rig.size
     grid = face_grid(rig)
     pixels, box = pixel_grid(grid, scale, size)
-    skin_2YX = skin_share(rgb_HW3, rig, grid)
-    own, new = crease_layers(rgb_HW3, rig, grid, pixels, skin_2YX)
+    logs = soft_logs(rgb_HW3, grid)
+    skin_2YX = skin_share(rgb_HW3, logs, rig, grid)
+    own, new = crease_layers(rgb_HW3, rig, grid, pixels, skin_2YX, light_direction(logs, rig, grid))
     own_N3, own_start_G, own_boxes_G4 = own_differences(own, texture_HW4, box)
     triangles = np.ascontiguousarray(rig.triangles_T3)
     light = np.ascontiguousarray(layers.light_4, np.float32)
@@ -170,7 +183,7 @@ def build_shading(rig: FittedRig, layers: Layers, texture_HW4: U8) -> Shading:
         rest_V2=surface(np.ascontiguousarray(rig.rest_V3), triangles, sign, light, neighbours, near, 1.0),
         neighbours_VB=neighbours,
         near_V=near,
-        mask_V=light_mask(rig),
+        mask_V=light_mask(rig, grid),
         average_CS=average_CS,
         share_CS=share_CS,
         coarse_shape=shape,
@@ -181,7 +194,7 @@ def build_shading(rig: FittedRig, layers: Layers, texture_HW4: U8) -> Shading:
         new_boxes_G4=_boxes(new),
         drive_GK=matrix,
         source_drive_G=drives(matrix, rig.source_expression_K),
-        tint_3=shade_tint(rgb_HW3, rig, skin_2YX[0], grid),
+        tint_3=shade_tint(logs, skin_2YX[0]),
         base_HW4=texture_HW4,
         box_4=np.array(box, np.int32),
         cell_x_X=cell_x,
@@ -208,21 +221,20 @@ def own_differences(
     return np.concatenate(parts), np.array(starts, np.int32), boxes + np.array([x0, y0, x0, y0], np.int32)
 
 
-def light_mask(rig: FittedRig) -> F32:
+def light_mask(rig: FittedRig, grid: Grid) -> F32:
     """How much light and curvature count at each vertex; float32 [V]."""
-    rest = rig.rest_V3[:, :2]
+    cell_V2 = (rig.rest_V3[:, :2] - (grid.left, grid.top)) / grid.step
 
-    def away(rows: I32) -> NDArray[np.float64]:
-        line = rest[np.r_[rows, rows[:1]]].astype(np.float64)
-        a, b = line[:-1][None], line[1:][None]
-        t = np.clip(((rest[:, None] - a) * (b - a)).sum(-1) / np.maximum(((b - a) ** 2).sum(-1), 1e-9), 0, 1)
-        return np.asarray(np.linalg.norm(rest[:, None] - a - t[..., None] * (b - a), axis=-1).min(1) / rig.face_width)
+    def away(ring: I32, inside: float) -> NDArray[Any]:
+        """Face widths from an outline; a share of that counts inside it."""
+        distance = outside(rig.rest_V3[ring, :2], grid) / rig.face_width
+        return sample(np.where(distance < 0, distance * inside, distance).astype(np.float32), cell_V2).ravel()
 
-    mask = smooth(away(rig.oval_ring) / RIM)
+    mask = smooth(away(rig.oval_ring, -1.0) / RIM)
     for eye in rig.eye_ring_2E:
-        mask *= smooth((away(eye) - 0.012) / 0.05)
-    mask *= 0.25 + 0.75 * smooth(away(rig.lip_outer_M) / 0.05 - 0.1)
-    mask *= smooth(away(rig.mouth_ring_M) / 0.06)
+        mask *= smooth((away(eye, 0.0) - 0.012) / 0.05)
+    mask *= 0.25 + 0.75 * smooth(away(rig.lip_outer_M, -1.0) / 0.05 - 0.1)
+    mask *= smooth(away(rig.mouth_ring_M, 0.0) / 0.06)
     return np.asarray(mask, np.float32)
 
 
@@ -241,11 +253,9 @@ def neighbour_table(rig: FittedRig) -> I32:
 def averages(rig: FittedRig, grid: Grid) -> tuple[I32, F32, tuple[int, int]]:
     """Vertices around each coarse cell and their shares (sum at most 1), [C, S] each; and (rows, columns)."""
     rows, columns = (n // COARSE + 2 for n in (grid.height - 1, grid.width - 1))
-    step = grid.step * COARSE
-    at = np.stack(np.meshgrid(grid.left + step * np.arange(columns), grid.top + step * np.arange(rows)), -1)
-    apart = ((at.reshape(-1, 1, 2) - rig.rest_V3[None, :, :2]) ** 2).sum(-1) / (SPREAD * rig.face_width) ** 2
-    nearest = np.argpartition(apart, AVERAGED, axis=1)[:, :AVERAGED]
-    weight = np.exp(-0.5 * np.take_along_axis(apart, nearest, 1))
+    at = Grid(grid.left, grid.top, grid.step * COARSE, columns, rows).points().reshape(-1, 2)
+    apart, nearest = cKDTree(rig.rest_V3[:, :2]).query(at, AVERAGED)
+    weight = np.exp(-0.5 * (apart / (SPREAD * rig.face_width)) ** 2)
     share = weight / np.maximum(weight.sum(1, keepdims=True), 0.05)
     return nearest.astype(np.int32), share.astype(np.float32), (rows, columns)
 
@@ -340,7 +350,7 @@ def fold_gains(coarse_WZ: F32, new_GYX: F32, boxes_G4: I32, weight_G: F32) -> F3
     return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "ninf", "nsz", "contract", "arcp"})
 def paint(
     base_HW4: U8,
     own_N3: NDArray[np.int16],
@@ -357,33 +367,36 @@ def paint(
     texture_HW4: U8,
 ) -> None:
     """texture = (base + own folds) * (1 + tint * gain), rounded, inside the box; opacity stays."""
-    width = gain_YX.shape[1]
+    width, count, left = gain_YX.shape[1], len(cell_x_X), box_4[0]
     line = np.empty(width, np.float32)
-    row_X3 = np.empty((len(cell_x_X), 3), np.float32)
-    half, top = np.float32(0.5), np.float32(255.0)
-    red, green, blue = tint_3[0], tint_3[1], tint_3[2]
-    left = box_4[0]
+    # four numbers per pixel, opacity too, so that the loops over a row are plain ones over neighbours in memory
+    gains, colours = np.empty((count, 4), np.float32), np.empty((count, 4), np.float32)
+    flat_gains, flat_colours = gains.reshape(-1), colours.reshape(-1)
+    one, half, top = np.float32(1.0), np.float32(0.5), np.float32(255.5)
     for j in range(len(cell_y_Y)):
         row, fy, y = cell_y_Y[j], part_y_Y[j], box_4[1] + j
         for i in range(width):
             line[i] = gain_YX[row, i] + (gain_YX[row + 1, i] - gain_YX[row, i]) * fy
-        for i in range(len(cell_x_X)):
-            for c in range(3):
-                row_X3[i, c] = base_HW4[y, left + i, c]
-        for g in range(len(own_G)):
-            if own_G[g] != 0.0 and own_boxes_G4[g, 1] <= y < own_boxes_G4[g, 3]:
-                first, count = own_boxes_G4[g, 0] - left, own_boxes_G4[g, 2] - own_boxes_G4[g, 0]
-                start = own_start_G[g] + (y - own_boxes_G4[g, 1]) * count
-                for i in range(count):
-                    for c in range(3):
-                        row_X3[first + i, c] += own_G[g] * own_N3[start + i, c]
-        for i in range(len(cell_x_X)):
+        for i in range(count):
             cell = cell_x_X[i]
             gain = line[cell] + (line[cell + 1] - line[cell]) * part_x_X[i]
-            r, g_, b = row_X3[i, 0], row_X3[i, 1], row_X3[i, 2]
-            texture_HW4[y, left + i, 0] = np.uint8(max(min(r + r * gain * red + half, top), half))
-            texture_HW4[y, left + i, 1] = np.uint8(max(min(g_ + g_ * gain * green + half, top), half))
-            texture_HW4[y, left + i, 2] = np.uint8(max(min(b + b * gain * blue + half, top), half))
+            gains[i, 0] = one + gain * tint_3[0]
+            gains[i, 1] = one + gain * tint_3[1]
+            gains[i, 2] = one + gain * tint_3[2]
+            gains[i, 3] = one
+        taken = base_HW4[y, left : left + count].reshape(-1)
+        for i in range(4 * count):
+            flat_colours[i] = taken[i]
+        for g in range(len(own_G)):
+            if own_G[g] != 0.0 and own_boxes_G4[g, 1] <= y < own_boxes_G4[g, 3]:
+                first, wide = own_boxes_G4[g, 0] - left, own_boxes_G4[g, 2] - own_boxes_G4[g, 0]
+                start = own_start_G[g] + (y - own_boxes_G4[g, 1]) * wide
+                for i in range(wide):
+                    for c in range(3):
+                        colours[first + i, c] += own_G[g] * own_N3[start + i, c]
+        out = texture_HW4[y, left : left + count].reshape(-1)
+        for i in range(4 * count):
+            out[i] = np.uint8(np.int32(min(max(flat_colours[i] * flat_gains[i] + half, half), top)))
 
 
 def _steps(pixels: NDArray[np.int_], scale: float, start: float, step: float, count: int) -> tuple[I32, F32]:
