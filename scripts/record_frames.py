@@ -16,6 +16,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,9 @@ class Recorder:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._process.stdin.close()  # type: ignore[union-attr]
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(BrokenPipeError):
+                pipe.close()  # type: ignore[union-attr]
         self._process.wait(timeout=30)
 
     def record(self, portrait: str, shots: Mapping[str, Any], repaint: Sequence[str], out: Path) -> str | None:
@@ -55,9 +58,11 @@ class Recorder:
         path = portrait if portrait == "default" else str(Path(portrait).resolve())
         job = {"portrait": path, "shots": lists, "repaint": list(repaint), "out": str(out.resolve())}
         assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        line = ""
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(job) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
         if not line:
             return f"the recording process ended with {self._process.wait()}"
         answer = json.loads(line)
@@ -96,7 +101,7 @@ def record(job: dict[str, Any], size: int) -> None:
     pictures, skins, tears = [], [], []
     for motion in motions:
         pictures.append(np.array(decoder.render(motion)[..., :3]))
-        skins.append(to_frame(rig.deform(motion).skin_V3, scale))
+        skins.append(to_frame(rig.deform(shown(decoder, motion)).skin_V3, scale))
         tears.append(torn_and_smeared(decoder, identity.arrays["matte_HW"]))
     repainted = np.empty((0, size, size, 3), np.uint8)
     if job["repaint"]:
@@ -147,6 +152,15 @@ def source_motion(rig: Any) -> Any:
     out[: len(rig.source_expression_K)] = rig.source_expression_K
     out[50:52] = rig.eyes.source_gaze_2
     return out
+
+
+def shown(decoder: Any, motion: Any) -> Any:
+    """The motion that a decoder really draws: newer ones keep the head inside what the portrait can show."""
+    if not hasattr(decoder, "safe_range_23"):
+        return motion
+    from avatar.motion.limits import limit_head
+
+    return limit_head(motion, decoder.safe_range_23)
 
 
 def to_frame(points: Any, scale: float) -> Any:
