@@ -92,7 +92,7 @@ def _scores(rgb_HW3: U8, centre_2: F64, radius: float, lids_K3: F64, width: floa
     )
     # without red, in which bright skin and brown irises look alike
     light_HW = _without_glare(crop_HW3[..., 1:].astype(np.float32).mean(-1), zoom * radius)
-    light_HW = cv2.GaussianBlur(light_HW, (0, 0), 1.5)
+    light_HW = np.asarray(cv2.GaussianBlur(light_HW, (0, 0), 1.5), np.float32)
     open_HW = np.zeros((side, side), np.float32)
     lids = (lids_K3[list(LID_RING), :2] - M_23[:, 2]) * zoom
     cv2.fillPoly(open_HW, [np.rint(lids * 16).astype(np.int32)], 1.0, cv2.LINE_AA, shift=4)

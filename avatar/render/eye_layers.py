@@ -52,6 +52,11 @@ LASHES: Final = 0.3
 """The same for the line right under the lid, where lashes and the lid's own thickness are."""
 LASHES_REACH: Final = 0.14
 
+SHARP_PX: Final = 1.9
+"""Width of the lids' edges, px, in a portrait that is sharp."""
+MOST_SOFT: Final = 0.2
+"""Softest lids, iris radii."""
+
 LID_ERROR: Final = 0.5
 """Iris radii by which tracked lids may lie inside the white."""
 
@@ -80,6 +85,7 @@ def take_eyes(rgb_HW3: U8, rig: FittedRig) -> EyeLayers:
     half = int(np.ceil(max(np.ptp(rings[..., 0], axis=1).max() * 0.75, rig.eyes.iris_radius_2.max() * 2.2)))
     side = 2 * half + 1
     size = rgb_HW3.shape[0]
+    soft_2 = lid_softness(rgb_HW3, rig)
     sclera, iris, glint, origins, tones, areas = [], [], [], [], [], []
     for eye in range(2):
         middle = np.rint((rings[eye].min(0) + rings[eye].max(0)) / 2)
@@ -90,7 +96,7 @@ def take_eyes(rgb_HW3: U8, rig: FittedRig) -> EyeLayers:
         lower = lid_line(rig.rest_V3[rig.lid_lower_2L[eye], :2] - origin, side)
         centre, radius = rig.eyes.iris_centre_23[eye, :2] - origin, float(rig.eyes.iris_radius_2[eye])
         nasal = rig.rest_V3[rig.lid_upper_2L[eye][-1 if eye == 0 else 0], :2] - origin
-        parts = take_apart(patch, rings[eye] - origin, lid, lower, centre, radius, nasal)
+        parts = take_apart(patch, rings[eye] - origin, lid, lower, centre, radius, nasal, float(soft_2[eye]))
         sclera.append(parts[0])
         iris.append(parts[1])
         glint.append(parts[2])
@@ -116,11 +122,11 @@ def lid_line(line_L2: NDArray[Any], side: int) -> F32:
 
 def take_apart(
     patch_SS3: F32, ring_E2: NDArray[Any], upper_S: F32, lower_S: F32, centre_2: NDArray[Any], radius: float,
-    nasal_2: NDArray[Any],
+    nasal_2: NDArray[Any], soft: float = 0.0,
 ) -> tuple[F32, F32, F32, F32, float]:  # fmt: skip
     """One eye (in the patch's px): sclera, iris with opacity, catch-light, tone of the white, px of white seen.
 
-    nasal_2: the lids' corner at the nose.
+    nasal_2: the lids' corner at the nose. soft: how blurred the portrait is there (`lid_softness`).
     """
     side = len(patch_SS3)
     yy, xx = np.mgrid[:side, :side].astype(np.float32)
@@ -146,8 +152,9 @@ def take_apart(
     without = fill(patch_SS3, np.clip(1.0 - 3.0 * glare, 0, 1))
     glint = np.clip(patch_SS3 - without, 0, 255) * np.clip(3 * glare, 0, 1)[..., None]
 
-    iris = complete_iris(without, clear, centre_2, radius)
-    rim = np.clip((LIMBUS + LIMBUS_SOFT / 2 - distance) / LIMBUS_SOFT, 0, 1)
+    iris = complete_iris(without, clear, centre_2, radius, RIM - soft)
+    width = LIMBUS_SOFT + soft
+    rim = np.clip((LIMBUS + width / 2 - distance) / width, 0, 1)
     opacity = rim * rim * (3 - 2 * rim)
     sclera = complete_white(
         without, clear, open_SS > 0, distance, tone, nasal_2,
@@ -162,12 +169,14 @@ def take_apart(
     )
 
 
-def complete_iris(patch_SS3: F32, clear_SS: NDArray[Any], centre_2: NDArray[Any], radius: float) -> F32:
+def complete_iris(
+    patch_SS3: F32, clear_SS: NDArray[Any], centre_2: NDArray[Any], radius: float, rim: float = RIM
+) -> F32:
     """The iris with the parts under the lids filled in; float32 [S, S, 3].
 
     What each radius looks like (a robust mean around the circle) is known wherever an arc of it is seen; pixels far
-    from it are lashes or lid. The rest comes from the mirrored side, drawn half-way to that mean. Beyond `RIM` the
-    colour at `RIM` goes on, darkened: what the picture shows there is mixed with white.
+    from it are lashes or lid. The rest comes from the mirrored side, drawn half-way to that mean. Beyond `rim` the
+    colour at `rim` goes on, darkened: what the picture shows there is mixed with white.
     """
     side = len(patch_SS3)
     yy, xx = np.mgrid[:side, :side].astype(np.float32)
@@ -175,7 +184,7 @@ def complete_iris(patch_SS3: F32, clear_SS: NDArray[Any], centre_2: NDArray[Any]
     known = (clear_SS & (distance < 1.3)).astype(np.float32)
     mean_SS3 = _around(patch_SS3, known, distance)
     off = np.abs((patch_SS3 - mean_SS3) @ LUMA)
-    spread = float(np.median(off[(known > 0) & (distance < RIM)])) if (known[distance < RIM] > 0).any() else 0.0
+    spread = float(np.median(off[(known > 0) & (distance < rim)])) if (known[distance < rim] > 0).any() else 0.0
     known *= off < 4.0 * spread + 24.0
     known = np.asarray(cv2.GaussianBlur(known, (0, 0), 0.7) * known, np.float32)
     mean_SS3 = _around(patch_SS3, known, distance)
@@ -185,22 +194,22 @@ def complete_iris(patch_SS3: F32, clear_SS: NDArray[Any], centre_2: NDArray[Any]
         map_x = 2 * centre_2[0] - xx if flip_x else xx
         map_y = 2 * centre_2[1] - yy if flip_y else yy
         maps = (np.asarray(map_x, np.float32), np.asarray(map_y, np.float32))
-        there = MIRRORED * cv2.remap(known, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        there = MIRRORED * np.asarray(cv2.remap(known, *maps, cv2.INTER_LINEAR), np.float32)
         colour = cv2.remap(patch_SS3, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         take = there * (1 - weight)
         out += colour * take[..., None]
         weight += take
     whole = np.asarray(out + mean_SS3 * (1 - weight)[..., None], np.float32)
-    inwards = np.minimum(1.0, RIM / np.maximum(distance, 1e-6))
-    whole = cv2.remap(
+    inwards = np.minimum(1.0, rim / np.maximum(distance, 1e-6))
+    ended = cv2.remap(
         whole,
         np.asarray(centre_2[0] + (xx - centre_2[0]) * inwards, np.float32),
         np.asarray(centre_2[1] + (yy - centre_2[1]) * inwards, np.float32),
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    darker = 1.0 - LIMBAL * np.clip((distance - RIM) / (LIMBUS - RIM), 0.0, 1.0)
-    return np.asarray(whole * darker[..., None], np.float32)
+    darker = 1.0 - LIMBAL * np.clip((distance - rim) / (LIMBUS - rim), 0.0, 1.0)
+    return np.asarray(ended * darker[..., None], np.float32)
 
 
 def _around(patch_SS3: F32, weight_SS: F32, distance_SS: NDArray[Any]) -> F32:
@@ -251,6 +260,24 @@ def lid_steps(rgb_HW3: U8, rig: FittedRig, tone_3: F32) -> F32:
         wrapped = np.concatenate([steps[eye][-2:], steps[eye], steps[eye][:2]])
         steps[eye] = np.max(np.stack([wrapped[i : i + len(ring)] for i in range(1, 4)]), 0)
     return steps
+
+
+def lid_softness(rgb_HW3: U8, rig: FittedRig) -> F32:
+    """How softly each eye's lids end in this portrait, iris radii, float32 [2]: 0 for a sharp picture.
+
+    Width of an edge = range of brightness across a lid / steepest slope, at the sharper lids of the ring.
+    """
+    picture = rgb_HW3.astype(np.float32)
+    soft = np.zeros(2, np.float32)
+    for eye, ring_E in enumerate(rig.eye_ring_2E):
+        ring, radius = rig.rest_V3[ring_E, :2], float(rig.eyes.iris_radius_2[eye])
+        across = np.linspace(-0.9, 0.9, 73) * radius
+        at = ring[:, None] + across[None, :, None] * outward(ring)[:, None]
+        luma_EA = (sample(picture, at.reshape(-1, 2)) @ LUMA).reshape(len(ring), -1)
+        slope = np.abs(np.diff(luma_EA, axis=1)).max(1) / (across[1] - across[0])
+        width = float(np.quantile(np.ptp(luma_EA, axis=1) / np.maximum(slope, 1e-3), 0.3))
+        soft[eye] = min(max(width - SHARP_PX, 0.0), MOST_SOFT * radius) / radius
+    return soft
 
 
 def outward(ring_E2: NDArray[Any]) -> F32:

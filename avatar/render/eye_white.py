@@ -20,14 +20,16 @@ from avatar.render.images import LUMA
 F32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-FALL: Final = -0.10
+FALL: Final = -0.22
 """How much darker than its middle the white is at a corner of the lids, when the picture does not say."""
 FIT_RADII: Final = 1.22
 """Iris radii from its middle where white is surely white."""
 KEEP_RADII: Final = (1.10, 1.30)
 """Iris radii over which the picture's own white fades in."""
-LEAST: Final = 0.6
+LEAST: Final = 0.4
 """Darkest white / tone."""
+LIKE_WHITE: Final = 0.5
+"""From here on (0 the skin's hue, 1 the white's) a colour counts as white, however shaded."""
 CARUNCLE: Final = np.array([0.92, 0.66, 0.60], np.float32)
 """Colour of the caruncle / tone of the white."""
 CARUNCLE_REACH: Final = 0.42
@@ -60,23 +62,34 @@ def complete_white(
     luma = patch_SS3 @ LUMA
     level = float(tone_3 @ LUMA)
     to_nose = np.hypot(xx - nasal_2[0], yy - nasal_2[1]) / radius
-    surface = _fit(
-        patch_SS3, clear_SS & (distance_SS > FIT_RADII) & (luma > 0.6 * level) & (to_nose > 0.6), tone_3,
-        (xx - middle_2[0]) / half_width,
-    )  # fmt: skip
+    white = _like_white(patch_SS3, open_SS, tone_3)
+    sure = clear_SS & (distance_SS > FIT_RADII) & (to_nose > 0.6) & white & (luma > 0.35 * level)
+    surface = _fit(patch_SS3, sure, tone_3, (xx - middle_2[0]) / half_width)
     pink = np.exp(-np.log(4.0) * (to_nose / CARUNCLE_REACH) ** 2)[..., None]
     surface = surface + (CARUNCLE * surface - surface) * pink
 
     # the picture's own pixels, unless they look like lashes, lid or glare beside the surface
     around = surface @ LUMA
-    trusted = (clear_SS | (open_SS & (to_nose < 0.55))) & (luma > 0.62 * around) & (luma < 1.3 * around + 8.0)
-    redness = (patch_SS3[..., 0] - patch_SS3[..., 2]) / np.maximum(patch_SS3.sum(-1), 30.0)
-    redness -= (surface[..., 0] - surface[..., 2]) / np.maximum(surface.sum(-1), 30.0)
-    trusted &= (redness < 0.07) | (to_nose < 0.8)
+    trusted = (clear_SS & white) | (open_SS & (to_nose < 0.55))
+    trusted &= (luma > 0.6 * around) & (luma < 1.3 * around + 8.0)
     fade = np.clip((distance_SS - KEEP_RADII[0]) / (KEEP_RADII[1] - KEEP_RADII[0]), 0.0, 1.0)
     keep = cv2.GaussianBlur(cv2.erode(trusted.astype(np.float32), np.ones((2, 2), np.uint8)), (0, 0), 0.8)
     keep = (keep * fade * trusted)[..., None]
     return np.asarray(surface + (patch_SS3 - surface) * keep, np.float32)
+
+
+def _like_white(patch_SS3: F32, open_SS: Mask, tone_3: F32) -> Mask:
+    """Which px have the white's hue rather than the skin's around the eye; all, where the two do not differ."""
+    hue = (patch_SS3[..., 0] - patch_SS3[..., 2]) / np.maximum(patch_SS3.sum(-1), 30.0)
+    reach = max(1, round(0.12 * len(patch_SS3)))
+    around = cv2.dilate(open_SS.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > 0
+    near = cv2.dilate(open_SS.astype(np.uint8), np.ones((reach + 1, reach + 1), np.uint8)) > 0
+    skin = around & ~near
+    white_hue = float(tone_3[0] - tone_3[2]) / max(float(tone_3.sum()), 30.0)
+    skin_hue = float(np.median(hue[skin])) if skin.any() else white_hue
+    if skin_hue - white_hue < 0.03:
+        return np.ones_like(open_SS)
+    return np.asarray((skin_hue - hue) / (skin_hue - white_hue) > LIKE_WHITE)
 
 
 def _fit(patch_SS3: F32, sure_SS: Mask, tone_3: F32, across_SS: NDArray[Any]) -> F32:

@@ -28,6 +28,10 @@ U8 = NDArray[np.uint8]
 GLINT_SHARE: Final = 0.5
 DIM: Final = 0.3
 """How much darker the eye gets behind a closing lid and its lashes."""
+LOWER: Final = 0.14
+"""How much darker the eye is right above the lower lid."""
+LOWER_REACH: Final = 0.22
+"""Iris radii over which that fades."""
 LASH_FROM: Final = 0.2
 LASH_ALL: Final = 0.8
 """Shares of closure between which the lashes below the lid's edge appear."""
@@ -116,7 +120,7 @@ def _draw_one(
     closed = closure(upper, lower, float(layers.lash_24[eye, 3]) * scale * face.pose.scale)
     draw_eye(
         layers.sclera_2SS3[eye], layers.iris_2SS4[eye], layers.glint_2SS3[eye], layers.eye_origin_22[eye],
-        frame_F, layers.lash_24[eye], upper, closed, left, top, cover, out_HW3,
+        frame_F, layers.lash_24[eye], float(layers.lid_soft_2[eye]), upper, lower, closed, left, top, cover, out_HW3,
     )  # fmt: skip
 
 
@@ -143,13 +147,14 @@ def _between(a_3: F32, b_3: F32) -> F32:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def draw_eye(
-    sclera_SS3: F32, iris_SS4: F32, glint_SS3: F32, origin_2: F32, frame_F: F32, lash_4: F32, lid_L2: F32,
-    closed: float, left: int, top: int, cover_HW: F32, out_HW3: U8,
+    sclera_SS3: F32, iris_SS4: F32, glint_SS3: F32, origin_2: F32, frame_F: F32, lash_4: F32, soft: float,
+    lid_L2: F32, lower_L2: F32, closed: float, left: int, top: int, cover_HW: F32, out_HW3: U8,
 ) -> None:  # fmt: skip
     """One eye. frame_F: 0-1 ball in the (unscaled) frame, 2-5 frame -> portrait at the ball, 6-7 ball in the portrait,
     8-13 two rows that turn a direction on the ball back to the portrait's iris, 14 ball radius now, 15 in the portrait,
     16-17 shift of the catch-light in portrait px, 18 iris radius in the portrait, 19 scale of the frame.
-    lash_4: 0-2 colour of the lashes. lid_L2: the upper lid's edge, frame px, left to right; closed: 0..1."""
+    lash_4: 0-2 colour of the lashes. soft: iris radii over which the eye fades in under its lids. lid_L2, lower_L2: the
+    lids' edges, frame px, left to right; closed: 0..1."""
     scale = frame_F[19]
     iris_px = frame_F[18] * scale
     # the lid's slope: distances from it are measured across it
@@ -162,7 +167,7 @@ def draw_eye(
     edge = max(LASH_EDGE, 0.8 / iris_px)
     for i in range(cover_HW.shape[1]):
         x = left + i
-        lid = _line_y(lid_L2, float(x))
+        lid, floor = _line_y(lid_L2, float(x)), _line_y(lower_L2, float(x))
         t = (x - lid_L2[0, 0]) / max(along_x, 1e-3)
         arch = 4.0 * t * (1.0 - t)
         reach = LASH_ROOT + (LASH_LENGTH - LASH_ROOT) * (0.3 + 0.7 * arch)
@@ -190,7 +195,13 @@ def draw_eye(
                     iv -= origin_2[1]
                     opacity = bilinear(iris_SS4, iu, iv, 3)
 
+                above = max(floor - y, 0.0) * level / iris_px
+                if soft > 0.0:
+                    half_px = 0.5 / iris_px
+                    cover *= min((max(below, 0.0) + half_px) / (soft + half_px), 1.0)
+                    cover *= min((above + half_px) / (soft + half_px), 1.0)
                 light = dim * lid_shadow(max(below, 0.0), 1.0)
+                light *= 1.0 - LOWER * math.exp(-((above / LOWER_REACH) ** 2))
                 gu, gv = su - frame_F[16], sv - frame_F[17]
                 for c in range(3):
                     colour = bilinear(sclera_SS3, su, sv, c)

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.render.crown import round_off
-from avatar.render.eye_layers import EyeLayers, lid_steps, take_eyes
+from avatar.render.eye_layers import EyeLayers, lid_softness, lid_steps, take_eyes
 from avatar.render.images import LUMA, sample, vertex_normals
 from avatar.render.lid_layers import clean_lids, lash_colours
-from avatar.render.mouth_atlas import mouth_tones, paint_atlas
+from avatar.render.mouth_own import paint_mouth
 from avatar.render.plate import background_plate
 from avatar.render.rim import rim_colours
 from avatar.rig.types import FittedRig
@@ -56,12 +56,14 @@ class Layers:
     """px outwards from each vertex of the eye rings to where the lid really begins."""
     lash_24: F32
     """Per eye the colour of its lashes, and how far the lids are apart at rest, px."""
+    lid_soft_2: F32
+    """How softly each eye's lids end, iris radii; 0 = sharp."""
     lip_M3: F32
     """Lip colour near each vertex of the mouth ring."""
     lip_step_M: F32
     """px along the face's down direction from each vertex of the mouth ring to where the clean lip begins."""
     mouth_HW3: U8
-    """Picture of the mouth's inside (mouth_atlas.py)."""
+    """Picture of the mouth's inside (mouth_atlas.py, mouth_own.py)."""
     mouth_tone_43: F32
     """Its tones: enamel, red tissue's hue, the dark of the mouth, the dark of its corners."""
     light_4: F32
@@ -88,7 +90,7 @@ def prepare_layers(rgb_HW3: U8, matte_HW: F32, rig: FittedRig) -> Layers:
     lid_step = lid_steps(rgb_HW3, rig, eyes.tone_3)
     light = face_light(rgb_HW3, rig)
     lips = lip_colours(rgb_HW3, rig)
-    tones = mouth_tones(eyes.tone_3, rgb_HW3, rig, lips)
+    mouth, mouth_tone = paint_mouth(rgb_HW3, rig, eyes.tone_3, lips, light)
     return Layers(
         person_HW4=person_layer(clean_lids(rgb_HW3, rig, eyes.tone_3), matte_HW),
         plate_HW3=background_plate(rgb_HW3, matte_HW, beyond_HW),
@@ -98,10 +100,11 @@ def prepare_layers(rgb_HW3: U8, matte_HW: F32, rig: FittedRig) -> Layers:
         eye_origin_22=eyes.origin_22,
         lid_step_2E=lid_step,
         lash_24=lash_colours(rgb_HW3, rig, lid_step),
+        lid_soft_2=lid_softness(rgb_HW3, rig),
         lip_M3=lips,
         lip_step_M=lip_steps(rgb_HW3, rig),
-        mouth_HW3=np.rint(paint_atlas(tones, lips)).astype(np.uint8),
-        mouth_tone_43=np.stack([tones.enamel_3, tones.red_3, tones.deep_3, tones.corner_3]),
+        mouth_HW3=mouth,
+        mouth_tone_43=mouth_tone,
         light_4=light,
     )
 

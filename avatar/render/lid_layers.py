@@ -68,18 +68,19 @@ def clean_lids(rgb_HW3: U8, rig: FittedRig, tone_3: F32) -> U8:
 
 
 def _without_eye(part_RR3: F32, ring_E2: NDArray[Any], radius: float, tone_3: F32) -> U8:
-    inside = np.zeros(part_RR3.shape[:2], np.uint8)
+    height, width = part_RR3.shape[0], part_RR3.shape[1]
+    inside = np.zeros((height, width), np.uint8)
     cv2.fillPoly(inside, [np.rint(ring_E2 * 16).astype(np.int32)], 1, shift=4)
     away = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5) / radius
-    upper = np.interp(np.arange(inside.shape[1]), *_line(ring_E2, upper=True))
-    lower = np.interp(np.arange(inside.shape[1]), *_line(ring_E2, upper=False))
-    rows = np.arange(inside.shape[0])[:, None]
+    upper = np.interp(np.arange(width), *_line(ring_E2, upper=True))
+    lower = np.interp(np.arange(width), *_line(ring_E2, upper=False))
+    rows = np.arange(height)[:, None]
     above = rows < ((upper + lower) / 2)[None]
 
     luma = part_RR3 @ LUMA
     hue = (part_RR3[..., 0] - part_RR3[..., 2]) / np.maximum(part_RR3.sum(-1), 30.0)
     white_hue = float(tone_3[0] - tone_3[2]) / max(float(tone_3.sum()), 30.0)
-    leaked = np.zeros(inside.shape, np.uint8)
+    leaked = np.zeros((height, width), np.uint8)
     for half in (above, ~above):
         skin = half & (away > SKIN_AT[0]) & (away < SKIN_AT[1])
         if not skin.any():
