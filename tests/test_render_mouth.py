@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from avatar.render.decoder import Decoder
-from avatar.render.mouth import lips_plane, shade_vertices
+from avatar.render.mouth import shade_vertices
+from avatar.render.mouth_light import lips_plane
 from tests.render_samples import decoder, motion
 
 SIZE = 512

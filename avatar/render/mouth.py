@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from avatar.render import raster
 from avatar.render.layers import Layers
 from avatar.render.mouth_atlas import atlas_place
+from avatar.render.mouth_light import NEAR_DEPTH, lip_lines, lips_plane, opening_light
 from avatar.render.warp_mesh import to_frame
 from avatar.rig.contact import smoothstep
 from avatar.rig.mouth import LINING_ROWS
@@ -36,17 +37,6 @@ SEALED_PX: Final = 0.3
 """Openings smaller than this (frame px) are not drawn."""
 SHOWN_PX: Final = 1.8
 """From this on they are drawn in full; between, samples are too few to tell lip from tooth, and it fades in."""
-LIGHT_SLANT: Final = 0.4
-"""px down per px of depth: how steeply light falls in over the upper lip."""
-NEAR_SOFT: Final = 0.010
-"""Face widths: half width of the shadow's edge on what lies right behind the lips."""
-DEEPER_SOFT: Final = 0.25
-"""How much it widens per depth."""
-NEAR_DEPTH: Final = 0.02
-"""Face widths behind the middle of the lips up to which things count as right behind them."""
-AMBIENT: Final = 0.10
-"""Light that reaches any point of the mouth whatever the opening."""
-LIGHT_GAIN: Final = 1.25
 CORNER_OPEN: Final = 0.035
 """Face widths between the lips below which the mouth's dark turns into the corners' colour."""
 GLOSS: Final = np.array([26.0, 26.0, 34.0, 8.0, 10.0], np.float32)
@@ -141,16 +131,6 @@ def draw_mouth(paint: MouthPaint, rig: FittedRig, face: DeformedFace, ring_M3: F
     return True
 
 
-def lip_lines(ring_M3: F32, left: int, right: int) -> F32:
-    """y of the upper and lower lip in each pixel column, [2, W]; beyond the corners they meet."""
-    half = len(ring_M3) // 2
-    columns = np.arange(left, right)
-    upper = ring_M3[: half + 1]
-    lower = ring_M3[(-np.arange(half + 1)) % len(ring_M3)]
-    lines = [np.interp(columns, np.maximum.accumulate(line[:, 0]), line[:, 1]) for line in (upper, lower)]
-    return np.asarray(lines, np.float32)
-
-
 def draw_contact(rig: FittedRig, face: DeformedFace, ring_M3: F32, scale: float, out_HW3: U8) -> None:
     """The dark line between closed lips, for portraits whose lips are apart and have no such line to show."""
     width = rig.face_width * scale * face.pose.scale
@@ -165,14 +145,6 @@ def draw_contact(rig: FittedRig, face: DeformedFace, ring_M3: F32, scale: float,
     darken_line(
         line, near * near * (3 - 2 * near), CONTACT_WIDTH * width, CONTACT_TONE, left, top, right, bottom, out_HW3
     )
-
-
-def lips_plane(ring_M3: F32) -> F32:
-    """Depth of the lips as z = a + b x (least squares over the edge of the opening)."""
-    x, z = ring_M3[:, 0], ring_M3[:, 2]
-    spread = x - x.mean()
-    slope = float(spread @ z) / max(float(spread @ spread), 1e-3)
-    return np.array([z.mean() - slope * x.mean(), slope], np.float32)
 
 
 def _hem(face: DeformedFace, rig: FittedRig) -> F32:
@@ -243,12 +215,7 @@ def compose(
                             colour[c] += dark[c]
                         continue
                     behind = max(front - z, np.float32(0.0))
-                    soft = np.float32(1.0) / (np.float32(NEAR_SOFT * face_width) + np.float32(DEEPER_SOFT) * behind)
-                    at = y + np.float32(0.5 * j - 0.25) - np.float32(LIGHT_SLANT) * behind
-                    above, below = (at - upper) * soft, (at - lower) * soft
-                    seen = above / math.sqrt(1 + above * above) - below / math.sqrt(1 + below * below)
-                    light = np.float32(AMBIENT) + np.float32(0.5 * LIGHT_GAIN) * np.float32(seen)
-                    light = min(max(light, np.float32(AMBIENT)), np.float32(1.0))
+                    light = opening_light(float(y + 0.5 * j - 0.25), upper, lower, behind, face_width)
                     share = painted_5HW[2, yy, xx] + painted_5HW[3, yy, xx] * light
                     gloss = painted_5HW[4, yy, xx] * light
                     u = min(max(painted_5HW[0, yy, xx], np.float32(0.0)), np.float32(atlas_HW3.shape[1] - 1.001))

@@ -37,15 +37,17 @@ WARM_WHITE: Final = np.array([1.07, 0.985, 0.90], np.float32)
 """Teeth in white light (median of ten open smiles), brightness 1."""
 EYE_SHARE: Final = 0.55
 """How much of the teeth's hue comes from the eyes' white; the rest is WARM_WHITE."""
-RED: Final = np.array([1.46, 0.81, 0.79], np.float32)
+RED: Final = np.array([1.40, 0.84, 0.80], np.float32)
 """Hue of tongue and gums in white light, brightness 1."""
 TEETH_PER_EYE: Final = 1.12
 TEETH_PER_SKIN: Final = 1.2
 """Brightness of lit teeth against the eyes' white / the upper quartile of the face's skin (ten open smiles)."""
 BRIGHTEST: Final = 232.0
 TONGUE_TONE: Final = 0.60
-GUM_TONE: Final = 0.66
+GUM_TONE: Final = 0.58
 """Brightness of tongue and gums against teeth."""
+LIFT_CM: Final = 0.1
+"""How much higher than average the upper gum begins where nothing is known: gums rarely show."""
 DEEP: Final = np.array([0.27, 0.10, 0.095], np.float32)
 """The darkest place of a mouth against teeth: red light that has come through the cheeks, never black or grey."""
 
@@ -61,13 +63,19 @@ class MouthTones:
     corner_3: F32
     """Where the lips meet at the corners."""
 
+    def stack(self) -> F32:
+        """Enamel, red, deep, corner: [4, 3]."""
+        return np.stack([self.enamel_3, self.red_3, self.deep_3, self.corner_3])
+
     @property
     def bright(self) -> float:
         return float(self.enamel_3 @ LUMA)
 
 
-def mouth_tones(eye_white_3: F32, rgb_HW3: U8, rig: FittedRig, lip_M3: F32) -> MouthTones:
-    """Measure the light on the eyes' white, the skin and the lips."""
+def mouth_tones(
+    eye_white_3: F32, rgb_HW3: U8, rig: FittedRig, lip_M3: F32, teeth_3: NDArray[Any] | None = None
+) -> MouthTones:
+    """Measure the light on the eyes' white, the skin and the lips; `teeth_3`: colour of teeth that are seen, lit."""
     soft = cv2.GaussianBlur(rgb_HW3, (0, 0), 0.006 * rig.size).astype(np.float32)
     colours = sample(soft, rig.rest_V3[:, :2])
     skin = float(np.quantile(colours @ LUMA, 0.75))
@@ -79,10 +87,13 @@ def mouth_tones(eye_white_3: F32, rgb_HW3: U8, rig: FittedRig, lip_M3: F32) -> M
     coloured = float(np.clip(np.ptp(skin_hue) / 0.25, 0.0, 1.0))
     white = EYE_SHARE * (eye_white_3 / eye) + (1 - EYE_SHARE) * (1 + coloured * (WARM_WHITE - 1))
     white = white / float(white @ LUMA)
+    if teeth_3 is not None:
+        bright = float(np.clip(teeth_3 @ LUMA, 0.75 * bright, BRIGHTEST))
+        white = teeth_3 / float(teeth_3 @ LUMA)
     light = white / (1 + coloured * (WARM_WHITE - 1))
     lip_3 = np.median(lip_M3, axis=0)
-    lip_hue = np.clip(lip_3 / max(float(lip_3 @ LUMA), 1.0), [1.1, 0.55, 0.5], [1.8, 0.95, 1.0])
-    red = 1 + coloured * (0.7 * RED * light + 0.3 * lip_hue - 1)
+    lip_hue = np.clip(lip_3 / max(float(lip_3 @ LUMA), 1.0), [1.1, 0.55, 0.5], [1.65, 0.95, 0.95])
+    red = 1 + coloured * (0.75 * RED * light + 0.25 * lip_hue - 1)
     red = red / float(red @ LUMA)
     enamel = np.minimum(white * bright, 248.0)
     deep = bright * (DEEP * light if coloured > 0.5 else np.full(3, float(DEEP @ LUMA)))
@@ -92,14 +103,14 @@ def mouth_tones(eye_white_3: F32, rgb_HW3: U8, rig: FittedRig, lip_M3: F32) -> M
     return MouthTones(*(np.asarray(c, np.float32) for c in (enamel, red, deep, corner)))
 
 
-def paint_atlas(tones: MouthTones, lip_M3: F32) -> F32:
-    """All tiles, painted; float32 [160, 320, 3]."""
+def paint_atlas(tones: MouthTones, lip_M3: F32, lift: float = LIFT_CM) -> F32:
+    """All tiles, painted; float32 [160, 320, 3]. lift: cm that the upper gum begins higher than average."""
     atlas = np.zeros((*ATLAS_SIZE, 3), np.float32)
     bright = tones.bright
     gum = tones.red_3 * bright * GUM_TONE
     tongue = tones.red_3 * bright * TONGUE_TONE
-    tile(atlas, Part.TEETH_UPPER)[:] = paint_arch(UPPER, tones.enamel_3, gum)
-    tile(atlas, Part.TEETH_LOWER)[:] = paint_arch(LOWER, tones.enamel_3 * np.float32(0.97), gum)
+    tile(atlas, Part.TEETH_UPPER)[:] = paint_arch(UPPER, tones.enamel_3, gum, lift)
+    tile(atlas, Part.TEETH_LOWER)[:] = paint_arch(LOWER, tones.enamel_3 * np.float32(0.97), gum, 0.0)
     v = np.linspace(0, 1, 32, dtype=np.float32)[:, None, None]
     under = np.linspace(0, 1, 32, dtype=np.float32)[None, :, None]
     # the underside is smoother, redder and a little bluish; the back is paler
@@ -148,21 +159,21 @@ def gum_line(arch: Arch, along: F32) -> F32:
     return np.asarray(height * (0.97 - 0.28 * np.abs(t) ** 2.6), np.float32).reshape(along.shape)
 
 
-def paint_arch(arch: Arch, enamel_3: F32, gum_3: F32) -> F32:
+def paint_arch(arch: Arch, enamel_3: F32, gum_3: F32, lift: float) -> F32:
     """Crowns with faint gaps between them, under a soft scalloped gum; [H, W, 3]."""
     along, above = arch_grid(arch)
     index, t = arch.tooth_at(along.ravel().astype(np.float64))
     width = np.asarray(arch.widths, np.float32)[index][None]
     height = np.asarray(arch.heights, np.float32)[index][None]
     t = t[None].astype(np.float32)
-    share = np.clip(above / height, 0, 1)
+    share = np.clip(above / (height + lift), 0, 1)
     contact = np.exp(-(((1 - np.abs(t)) * width / 2 / 0.05) ** 2))
     tone = (1 - 0.07 * np.abs(t) ** 3) * (1 - 0.20 * contact * (0.75 + 0.25 * share))
     tone = tone * (1 - 0.05 * np.exp(-((above / 0.07) ** 2)))
     neck = np.array([0.04, 0.08, 0.16], np.float32)  # towards the gum enamel is thin and shows the dentine
     side = np.array([[0, 0, 0], [0.01, 0.015, 0.025], [0.05, 0.075, 0.12], [0.04, 0.06, 0.10]], np.float32)
     crown = enamel_3 * tone[..., None] * (1 - neck * (share**1.5)[..., None]) * (1 - side[np.minimum(index, 3)][None])
-    line = gum_line(arch, along)
+    line = gum_line(arch, along) + lift
     pink = gum_3 * (1 - 0.10 * np.exp(-(((above - line) / 0.10) ** 2)))[..., None]
     fold = np.clip((above - line) / 0.9, 0, 1)[..., None]
     pink = pink * (1 - fold * np.array([0.12, 0.22, 0.20], np.float32))

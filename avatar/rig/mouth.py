@@ -28,10 +28,12 @@ LINING_ROWS: Final = 5
 """Rows of the lips' lining, the first on the mouth ring."""
 STRIP_CM: Final = 1.95
 """Height of an arch's strip, from the biting edge to the top of the gum that can be seen."""
-_PER_TOOTH: Final = 6
+PER_TOOTH: Final = 6
 """Columns of the strip per tooth."""
-_DOWN: Final = np.array([0.0, 0.25, 0.46, 0.64, 0.8, 0.92, 1.0])
-"""Rows of the strip, gum (0) to edge (1)."""
+DOWN: Final = np.array([0.0, 0.25, 0.46, 0.64, 0.8, 0.92, 1.0])
+"""Rows of the strip, gum (0) to edge (1); two more lie behind the edge."""
+COLUMNS: Final = 2 * 6 * PER_TOOTH + 1
+"""Vertices of each row: six crowns on either side of the middle."""
 
 
 @dataclass(frozen=True)
@@ -158,12 +160,12 @@ def _depth_light(z: F64) -> F64:
 def _add_arch(mesh: _Mesh, arch: Arch) -> None:
     """The strip of gum and crowns, its edge, and the back of the crowns behind the edge."""
     ends = np.r_[0.0, np.cumsum(arch.widths)]
-    half = np.concatenate([np.linspace(a, b, _PER_TOOTH + 1)[1:] for a, b in pairwise(ends)])
+    half = np.concatenate([np.linspace(a, b, PER_TOOTH + 1)[1:] for a, b in pairwise(ends)])
     along = np.concatenate([-half[::-1], [0.0], half])
     x, z, normal = arch.at(along)
     edge = arch.edge_at(along)
     base = arch.edge_y - arch.spee * x**2 - arch.towards_edge * STRIP_CM
-    v = _DOWN[:, None]
+    v = DOWN[:, None]
     y = base + (edge - base) * v
     # crowns bulge and lean in at the edge; the gum lies a little further out and turns in towards the cheek's fold
     out = 0.05 * np.sin(np.clip(v, 0, 1) * np.pi) - 0.06 * np.clip(v - 0.85, 0, 1) / 0.15 - 0.25 * (1 - v) ** 3
@@ -175,7 +177,7 @@ def _add_arch(mesh: _Mesh, arch: Arch) -> None:
     points = np.concatenate([front, back[None], far[None]])
     row_light = np.r_[0.55, 0.8, 0.92, 1.0, 1.0, 1.0, 1.0, 0.7, 0.25]
     u = (along / arch.half_length + 1) / 2
-    uv = np.stack(np.broadcast_arrays(u[None], np.r_[_DOWN, 0.97, 0.9][:, None]), -1)
+    uv = np.stack(np.broadcast_arrays(u[None], np.r_[DOWN, 0.97, 0.9][:, None]), -1)
     side = np.clip(1.0 - np.clip(np.abs(along) - 1.1, 0, None) / (arch.half_length - 0.8), 0, 1) ** 1.6
     occlusion = row_light[:, None] * np.minimum(_depth_light(points[..., 2]), side)
     mesh.grid(points, arch.part, uv, occlusion, arch.jaw, np.array([0.0, 0.0, 1.0]))
