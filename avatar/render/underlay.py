@@ -42,8 +42,10 @@ DRAG_NECK: Final = 0.42
 SIDE_RELIEF: Final = 0.27
 """Face widths: how far the sides of the face may at least fall behind; see `flatten_sides`."""
 SIDE_SOFTNESS: Final = 0.05
-BEHIND: Final = 0.55
-"""Face widths: how far behind the rim the hair's depth settles."""
+BEHIND: Final = 0.9
+BEHIND_NECK: Final = 0.55
+"""Face widths over which depth settles behind the rim, for hair / down the neck. Long, so that hair turns as one piece:
+depth that changes along its outline would dent that."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +111,6 @@ def build_underlay(rig: FittedRig, collar: tuple[F32, F32] | None = None) -> Und
     aside_RJ = smoothstep((across - 1.0) / 0.8) * smoothstep((below_RJ + 0.3) / 0.6)
     follow_RJ = (1 - fade_RJ) * (1 - aside_RJ)
 
-    z_rim = oval[:, 2]
-    back = -0.15 * width
-    z_RJ = back + (z_rim[None] - back) * np.exp(-((out_RJ / BEHIND) ** 2))
-
     neck_RJ = np.clip(below_RJ / np.maximum(out_RJ, 1e-6), 0, 1)
     scale_RJ = DRAG_SIDE + (DRAG_NECK - DRAG_SIDE) * smoothstep(neck_RJ)
     drag_RJ = np.exp(-((out_RJ / scale_RJ) ** 1.5))
@@ -122,6 +120,9 @@ def build_underlay(rig: FittedRig, collar: tuple[F32, F32] | None = None) -> Und
     gap = np.abs(position[:, None] - position[None])
     gap = np.minimum(gap, total - gap)
     drag_UJ = np.zeros((RINGS * count, count))
+    z_RJ = np.empty((RINGS, count))
+    behind_RJ = BEHIND + (BEHIND_NECK - BEHIND) * smoothstep(neck_RJ)
+    back = -0.15 * width
     for ring in range(RINGS):
         sigma = 0.01 + 0.5 * out_RJ[ring]
         kernel = np.exp(-0.5 * (gap / sigma[:, None]) ** 2)
@@ -129,6 +130,7 @@ def build_underlay(rig: FittedRig, collar: tuple[F32, F32] | None = None) -> Und
         if ring == 0:
             kernel = np.eye(count)
         drag_UJ[ring * count : (ring + 1) * count] = kernel * drag_RJ[ring][:, None]
+        z_RJ[ring] = back + (kernel @ oval[:, 2] - back) * np.exp(-((out_RJ[ring] / behind_RJ[ring]) ** 2))
     drag_UJ[drag_UJ < 1e-4] = 0.0
 
     lowest = np.clip((size - rest_RJ2[..., 1]) / (TORSO_EDGE * size), 0, 1)
