@@ -5,10 +5,19 @@ Shape suffixes: B slots, N points, Y x X pixels of a patch, K = Y * X, C channel
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from avatar.render.raster import SUBLINES
+
+
+@cache
+def constant(values: tuple[Any, ...], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Numbers on the device, copied there once: a captured graph must not read the host's memory."""
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 class Box(NamedTuple):
@@ -53,7 +62,7 @@ class Patch:
         used = (room.x_K < box.width_B[:, None]) & (room.y_K < box.height_B[:, None])
         at = (box.top_B[:, None] + room.y_K) * size + (box.left_B[:, None] + room.x_K)
         # pixels that are not used are written beyond the picture's end
-        self._at_BK = torch.where(used, at, float(size * size)).to(torch.int64)
+        self._at_BK = at.masked_fill(~used, float(size * size)).to(torch.int64)
 
     def read(self, frame_BCX: Tensor, patch: int = 0) -> Tensor:
         """Colours [B, C, K]; frame_BCX: [B, C, S * S + 1]. patch: which one, where each slot has several boxes."""
@@ -64,7 +73,7 @@ class Patch:
         frame_BCX.scatter_(2, self._places(frame_BCX, patch), colours_BCK)
 
     def _places(self, frame_BCX: Tensor, patch: int) -> Tensor:
-        at = self._at_BK.unflatten(0, (len(frame_BCX), -1))[:, patch]
+        at = torch.unflatten(self._at_BK, 0, (len(frame_BCX), -1))[:, patch]
         return at[:, None].expand(-1, frame_BCX.shape[1], -1)
 
 
@@ -77,33 +86,38 @@ class Room:
         y, x = torch.meshgrid(torch.arange(self.height), torch.arange(self.width), indexing="ij")
         self.x_K = x.reshape(-1).to(device, torch.float32)
         self.y_K = y.reshape(-1).to(device, torch.float32)
+        self.column_X = torch.arange(self.width, device=device, dtype=torch.float32)
+        self.row_Y = torch.arange(self.height, device=device, dtype=torch.float32)
+        line = torch.arange(self.height * SUBLINES)
+        self.line_R1 = ((line + 0.5) / SUBLINES - 0.5)[:, None].to(device)
+        """y of the lines on which `coverage` measures."""
+        self.start_R1 = (line // SUBLINES * (self.width + 2))[:, None].to(device)
+        """Where each line's row begins in a patch that is two pixels wider."""
 
 
-def coverage(polygon_BE2: Tensor, height: int, width: int, sublines: int) -> Tensor:
+def coverage(polygon_BE2: Tensor, room: Room) -> Tensor:
     """raster.coverage: share of each pixel [B, Y, X] inside a closed polygon, in px of the patch.
 
     On each line the polygon's edges open and close spans. Instead of sorting them, each edge adds the derivative of
     "everything to my right", with the sign of its direction; the sum from left to right is the share covered. Whole
     numbers, so that the order of the additions does not matter.
     """
-    count = len(polygon_BE2)
-    lines = (torch.arange(height * sublines, device=polygon_BE2.device) + 0.5) / sublines - 0.5
+    count, height, width = len(polygon_BE2), room.height, room.width
     ax, ay = polygon_BE2[:, None].unbind(-1)
     bx, by = polygon_BE2.roll(-1, 1)[:, None].unbind(-1)
-    y = lines[:, None]
+    y = room.line_R1
     down, up = ay <= y, by <= y
-    crosses = down != up
-    x = torch.where(crosses, ax + (y - ay) / (by - ay) * (bx - ax) + 0.5, 0.0).clamp(0.0, float(width))
+    misses = down == up
+    x = (ax + (y - ay) / (by - ay) * (bx - ax) + 0.5).masked_fill(misses, 0.0).clamp(0.0, float(width))
     column = x.floor()
-    unit = torch.where(crosses, torch.where(down, ONE, -ONE), 0.0)
+    unit = (down * (2.0 * ONE) - ONE).masked_fill(misses, 0.0)
     later = ((x - column) * unit).round()
-    row = torch.arange(height, device=x.device).repeat_interleave(sublines)[:, None] * (width + 2)
-    at = (column.to(torch.int64) + row).view(count, -1)
+    at = (column.to(torch.int64) + room.start_R1).view(count, -1)
     steps = torch.zeros(count, height * (width + 2), dtype=torch.int32, device=x.device)
     steps.scatter_add_(1, at, (unit - later).to(torch.int32).view(count, -1))
     steps.scatter_add_(1, at + 1, later.to(torch.int32).view(count, -1))
     covered = steps.view(count, height, width + 2)[..., :width].cumsum(-1, dtype=torch.int32)
-    return covered.abs().to(torch.float32) * (1.0 / (ONE * sublines))
+    return covered.abs().to(torch.float32) * (1.0 / (ONE * SUBLINES))
 
 
 ONE = 65536.0
@@ -111,9 +125,9 @@ ONE = 65536.0
 
 
 def line_pieces(line_BnL2: Tensor, x_Bn1X: Tensor) -> tuple[Tensor, Tensor]:
-    """Both ends [B, n, X, 2] of the piece over each x of lines that run from left to right; the first or last beyond."""
+    """Both ends [B, n, X, 2] of the piece over each x of lines from left to right; the first or last beyond them."""
     starts = line_BnL2[..., None, :-1, 0]
-    place = torch.arange(starts.shape[-1], device=line_BnL2.device)
+    place = constant(tuple(range(starts.shape[-1])), line_BnL2.device, torch.int64)
     which = ((x_Bn1X.mT > starts) * place).amax(-1)
     at = which[..., None].expand(*which.shape, 2)
     return line_BnL2[..., :-1, :].gather(-2, at), line_BnL2[..., 1:, :].gather(-2, at)

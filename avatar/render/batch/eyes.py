@@ -6,17 +6,19 @@ Shape suffixes: B slots (with both eyes: 2B in eye pictures), E vertices of an e
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from avatar.render import eye_layers, eyes
-from avatar.render.batch.boxes import line_y
+from avatar.render.batch.boxes import constant, line_y
 from avatar.render.batch.tables import Slots
 from avatar.render.batch.warp import sample
 from avatar.rig.batch import DeformedBatch, RigBatch
 
-_INSIDE_BALL = 0.98
+_SAME: Final = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+_INSIDE_BALL: Final = 0.98
 """Squared share of the ball's radius up to which its front is drawn."""
 
 
@@ -34,7 +36,9 @@ class Lids:
         self._share = (x - first[..., 0, None, None]) / along[..., 0, None, None].clamp(min=1e-3)
         self._arch = 4.0 * self._share * (1.0 - self._share)
         self.iris_px = (slots.eye_iris_radius_2 * scale)[..., None, None]
-        self.below = (at_2B2YX[1] - line_y(upper_B2L2, x)) * level[..., None, None] / self.iris_px
+        across = level[..., None, None] / self.iris_px
+        self.below = (at_2B2YX[1] - line_y(upper_B2L2, x)) * across
+        self._above = (line_y(lower_B2L2, x) - at_2B2YX[1]).clamp(min=0.0) * across
         gap = (lower_B2L2 - upper_B2L2).square().sum(-1).amax(-1).sqrt()
         open_ = (slots.eye_lash_24[..., 3] * head_B[:, None] * scale).clamp(min=1e-3)
         self.closed = (1.0 - gap / open_).clamp(0.0, 1.0)[..., None, None]
@@ -42,7 +46,8 @@ class Lids:
 
     def light(self) -> Tensor:
         """Light on the eye behind them: [B, 2, Y, X]."""
-        return (1.0 - eyes.DIM * self.closed * self.closed) * lid_light(self.below.clamp(min=0.0))
+        lower = 1.0 - eyes.LOWER * torch.exp(-(self._above * (1.0 / eyes.LOWER_REACH)).square())
+        return (1.0 - eyes.DIM * self.closed * self.closed) * lid_light(self.below.clamp(min=0.0)) * lower
 
     def draw_lashes(self, picture_B23YX: Tensor) -> Tensor:
         """The upper lashes of a closing lid, laid over the picture."""
@@ -56,7 +61,7 @@ class Lids:
         fringe = (1.0 - away).square() * (0.7 + tuft)
         dark = torch.where(away > 0.0, fringe, (1.0 + self.below / edge).clamp(max=1.0))
         there = (self._arch > 0.0) & (away < 1.0) & (self.below > -edge)
-        alpha = torch.where(there, grown * dark * (4.0 * self._arch).clamp(max=1.0), 0.0)
+        alpha = (grown * dark * (4.0 * self._arch).clamp(max=1.0)).masked_fill(~there, 0.0)
         return torch.lerp(picture_B23YX, self._colour.expand_as(picture_B23YX), alpha[:, :, None])
 
 
@@ -67,10 +72,9 @@ def eye_colours(
 
     light_B2YX: what the lids leave; at_2B2YX: x, y of the pixels in the frame.
     """
-    probe = torch.zeros(3, 3, device=rig.device)
-    probe[1, 0] = probe[2, 1] = 1.0
+    probe = constant(((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), rig.device)
     centre = slots.eye_ball_23
-    moved = rig.move((centre[:, :, None] + probe).flatten(1, 2), face.pose).unflatten(1, (2, 3))[..., :2]
+    moved = torch.unflatten(rig.move((centre[:, :, None] + probe).flatten(1, 2), face.pose), 1, (2, 3))[..., :2]
     ball = moved[:, :, 0]
     right, down = moved[:, :, 1] - ball, moved[:, :, 2] - ball
     area = right[..., 0] * down[..., 1] - down[..., 0] * right[..., 1]
@@ -132,13 +136,13 @@ def _sampled(pictures_B2CSS: Tensor, at_2B2YX: Tensor) -> Tensor:
     """[B, 2, C, Y, X]."""
     both = at_2B2YX.shape[1:3]
     out = sample(pictures_B2CSS.flatten(0, 1), at_2B2YX.flatten(3).flatten(1, 2))
-    return out.unflatten(0, both).unflatten(-1, at_2B2YX.shape[3:])
+    return torch.unflatten(torch.unflatten(out, 0, both), -1, at_2B2YX.shape[3:])
 
 
 def _between(a_Bn3: Tensor, b_Bn3: Tensor) -> Tensor:
     """The smallest rotation that takes unit vectors a to b (less than half a turn apart): [B, n, 3, 3]."""
     x, y, z = torch.linalg.cross(a_Bn3, b_Bn3).unbind(-1)
     zero = torch.zeros_like(x)
-    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+    cross = torch.unflatten(torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1), -1, (3, 3))
     cosine = (a_Bn3 * b_Bn3).sum(-1)[..., None, None]
-    return torch.eye(3, device=x.device) + cross + cross @ cross / (1.0 + cosine)
+    return constant(_SAME, x.device) + cross + cross @ cross / (1.0 + cosine)

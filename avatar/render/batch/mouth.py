@@ -11,13 +11,15 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from avatar.render import mouth
-from avatar.render.batch.boxes import line_pieces, line_y
+from avatar.render import mouth, mouth_light
+from avatar.render.batch.boxes import Room, constant, coverage, line_pieces, line_y
 from avatar.render.batch.tables import Slots
 from avatar.render.batch.warp import sample
 from avatar.rig.batch import DeformedBatch
 
 _FACTOR: Final = mouth.OVERSAMPLE
+_LOSS: Final = tuple((1.0 - mouth.CONTACT_TONE).tolist())
+_HALF_ROWS: Final = tuple(0.5 * j - 0.25 for j in range(_FACTOR))
 
 
 def inside_points(face: DeformedBatch, ring_BM3: Tensor) -> Tensor:
@@ -48,24 +50,23 @@ def vertex_values(slots: Slots, normals_BP3: Tensor) -> Tensor:
 class Opening:
     """The opening of the lips in px of its patch: how much of each pixel it covers, and where its edges are."""
 
-    def __init__(self, ring_BM3: Tensor, cover_BYX: Tensor, gap_B: Tensor, width_B: Tensor) -> None:
-        """ring_BM3: px of the patch; gap_B: largest, frame px; width_B: of the face, frame px."""
+    def __init__(self, room: Room, ring_BM3: Tensor, gap_B: Tensor, width_B: Tensor) -> None:
+        """ring_BM3: px of a patch as large as `room`; gap_B: largest, frame px; width_B: of the face, frame px."""
         self._ring, self._gap_B, self._width = ring_BM3, gap_B, width_B
-        self._shape = cover_BYX.shape[1:]
+        self._shape = (room.height, room.width)
         shown = ((gap_B - mouth.SEALED_PX) / (mouth.SHOWN_PX - mouth.SEALED_PX)).clamp(0.0, 1.0)
         shown = shown * shown * (3.0 - 2.0 * shown)
-        self._cover = cover_BYX * shown[:, None, None]
+        self._cover = coverage(ring_BM3[..., :2], room) * shown[:, None, None]
         half = ring_BM3.shape[1] // 2
         lower = torch.cat([ring_BM3[:, :1], ring_BM3[:, half:].flip(1)], 1)
         self._lips = torch.stack([ring_BM3[:, : half + 1], lower], 1)
-        self._column = torch.arange(self._shape[1], device=ring_BM3.device, dtype=torch.float32)
-        self._row = torch.arange(self._shape[0], device=ring_BM3.device, dtype=torch.float32)
+        self._column, self._row = room.column_X, room.row_Y
 
     def compose(self, slots: Slots, values_6BK: Tensor, drawn_BK: Tensor, picture_B3YX: Tensor) -> Tensor:
         """mouth.compose: the patch [B, 3, Y, X] with the inside laid over it. values: depth, then vertex_values'."""
         height, width = self._shape
         fine = (height, _FACTOR, width, _FACTOR)
-        depth, u, v, flat, dim, gloss = values_6BK.unflatten(-1, fine).unbind(0)
+        depth, _, _, flat, dim, gloss = torch.unflatten(values_6BK, -1, fine).unbind(0)
         lines = self._lips[..., :2]
         rising = torch.stack([lines[..., 0].cummax(-1).values, lines[..., 1]], -1)
         upper, lower = line_y(rising, self._column.view(1, 1, 1, -1)).unbind(1)  # [B, 1, X]
@@ -75,24 +76,23 @@ class Opening:
         deep, corner = slots.mouth_deep_3[..., None], slots.mouth_corner_3[..., None]
         dark = (corner + (deep - corner) * open_)[:, :, None, None, :, None]  # [B, 3, 1, 1, X, 1]
 
-        at_x, z = self._ring[..., 0], self._ring[..., 2] - mouth.NEAR_DEPTH * self._width[:, None]
+        at_x, z = self._ring[..., 0], self._ring[..., 2] - mouth_light.NEAR_DEPTH * self._width[:, None]
         mean = at_x.mean(1, keepdim=True)
         away = at_x - mean
         slope = (away * z).sum(1, keepdim=True) / away.square().sum(1, keepdim=True).clamp(min=1e-3)
         front = z.mean(1, keepdim=True) + slope * (self._column - mean)  # [B, X]
 
         behind = (front[:, None, None, :, None] - depth).clamp(min=0.0)
-        soft = 1.0 / torch.add(mouth.NEAR_SOFT * face[..., None, None], behind, alpha=mouth.DEEPER_SOFT)
-        half_rows = torch.arange(_FACTOR, device=depth.device) * 0.5 - 0.25
-        row = (self._row[:, None] + half_rows)[:, :, None, None]
-        lit_at = torch.sub(row, behind, alpha=mouth.LIGHT_SLANT)
+        soft = 1.0 / torch.add(mouth_light.NEAR_SOFT * face[..., None, None], behind, alpha=mouth_light.DEEPER_SOFT)
+        row = (self._row[:, None] + constant(_HALF_ROWS, depth.device))[:, :, None, None]
+        lit_at = torch.sub(row, behind, alpha=mouth_light.LIGHT_SLANT)
         above, below = ((lit_at - edge[:, :, None, :, None]) * soft for edge in (upper, lower))
         seen = above * torch.rsqrt(1.0 + above * above) - below * torch.rsqrt(1.0 + below * below)
-        light = (mouth.AMBIENT + 0.5 * mouth.LIGHT_GAIN * seen).clamp(mouth.AMBIENT, 1.0)
+        light = (mouth_light.AMBIENT + 0.5 * mouth_light.LIGHT_GAIN * seen).clamp(mouth_light.AMBIENT, 1.0)
         share = (flat + dim * light)[:, None]
-        atlas = sample(slots.mouth_3HW, torch.stack([u, v]).flatten(2)).unflatten(-1, fine)
+        atlas = torch.unflatten(sample(slots.mouth_3HW, values_6BK[1:3]), -1, fine)
         colour = torch.where(
-            drawn_BK.unflatten(-1, fine)[:, None], dark + (atlas - dark) * share + (gloss * light)[:, None], dark
+            torch.unflatten(drawn_BK, -1, fine)[:, None], dark + (atlas - dark) * share + (gloss * light)[:, None], dark
         )
         colour = colour.mean((3, 5)).clamp(0.0, 255.0)
         return torch.lerp(picture_B3YX, colour, self._cover[:, None])
@@ -114,6 +114,6 @@ class Opening:
         away = self._row[:, None] - middle
         reach = 2.5 * width * steep.sqrt()
         share = strength[:, None, None] * ends * torch.exp(-(away * away) / (steep * width * width))
-        share = torch.where(away.abs() <= reach, share, 0.0)[:, None]
-        loss = torch.tensor(1.0 - mouth.CONTACT_TONE, device=face.device)[:, None, None]
+        share = share.masked_fill(away.abs() > reach, 0.0)[:, None]
+        loss = constant(_LOSS, face.device)[:, None, None]
         return picture_B3YX * (1.0 - share * loss)

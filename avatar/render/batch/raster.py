@@ -76,7 +76,7 @@ class Rasteriser:
         self._base_X = (slot_base + torch.tensor(bases, dtype=torch.int32)).view(-1).to(device)
         self._stride_X = torch.tensor(widths, dtype=torch.int32).repeat(slots).to(device)
         self._owner_T = torch.tensor(owners, device=device)
-        self._number_X = torch.arange(self.triangles, dtype=torch.int32).repeat(slots).to(device)
+        self._number_X = (_LAST - torch.arange(self.triangles, dtype=torch.int32)).repeat(slots).to(device)
         at = [(x, y) for x, y in (_centres(target) for target in targets)]
         self.x_D = torch.cat([x for x, _ in at]).to(device)
         self.y_D = torch.cat([y for _, y in at]).to(device)
@@ -97,16 +97,16 @@ class Rasteriser:
         ab, ac, bc = b - a, c - a, c - b
         width, height = clip_BG2.index_select(1, self._owner_T).unbind(2)
         area = ab[0] * ac[1] - ac[0] * ab[1]
-        inverse = torch.where(area == 0.0, 0.0, 1.0 / area)
+        inverse = (1.0 / area).masked_fill(area == 0.0, 0.0)
         slope_x = (ab[2:] * ac[1] - ac[2:] * ab[1]) * inverse
         slope_y = (ac[2:] * ab[0] - ab[2:] * ac[0]) * inverse
 
         first = a[1].ceil().clamp(min=0.0)
         last = torch.minimum(c[1].ceil(), height)
         left, right = corner[0].aminmax(dim=1)
-        seen = (area != 0.0) & (right >= 0.0) & (left <= width - 1.0)
-        count = torch.where(seen, last - first, 0.0).clamp(min=0.0).to(torch.int32)
-        edges = torch.stack([ac[0] / ac[1], ab[0] / ab[1], torch.where(bc[1] > 0.0, bc[0] / bc[1], 0.0)])
+        hidden = (area == 0.0) | (right < 0.0) | (left > width - 1.0)
+        count = (last - first).clamp(min=0.0).masked_fill(hidden, 0.0).to(torch.int32)
+        edges = torch.stack([ac[0] / ac[1], ab[0] / ab[1], (bc[0] / bc[1]).masked_fill(bc[1] <= 0.0, 0.0)])
         table = torch.cat([a[:3], b[:2], edges, slope_x[:1], slope_y[:1], first[None], width[None]]).flatten(
             1
         )  # x0 y0 z0 x1 y1 long upper lower zx zy first width
@@ -119,23 +119,23 @@ class Rasteriser:
         near = torch.where(y < y1, x0 + along * upper, x1 + (y - y1) * lower)
         start = torch.minimum(torch.minimum(far, near).ceil().clamp(min=0.0), wide)
         stop = torch.minimum(torch.maximum(far, near).ceil(), wide)
-        busy = nth < count.view(-1).index_select(0, of_row)
-        length = torch.where(busy, stop - start, 0.0).clamp(min=0.0).to(torch.int32)
+        idle = nth >= count.view(-1).index_select(0, of_row)
+        length = (stop - start).clamp(min=0.0).masked_fill(idle, 0.0).to(torch.int32)
         z = z0 + zx * (start - x0) + zy * along
         pixel = self._base_X.index_select(0, of_row) + (
             y.to(torch.int32) * self._stride_X.index_select(0, of_row) + start.to(torch.int32)
         )
-        number = _LAST - self._number_X.index_select(0, of_row)
+        number = self._number_X.index_select(0, of_row)
         rows = torch.stack([length, pixel, number, z.view(torch.int32), zx.contiguous().view(torch.int32)])
 
         of_pixel, nth = hand_out(length.view(self.slots, -1), self._pixels_BQ)
         length, pixel, number, z_bits, zx_bits = rows.index_select(1, of_pixel).unbind(0)
         depth = z_bits.view(torch.float32) + zx_bits.view(torch.float32) * nth
-        busy = nth < length
+        idle = nth >= length
         bits = depth.view(torch.int32)
         order = bits ^ ((bits >> 31) & _LAST)  # integers in the order of the floats
-        key = torch.where(busy, (order.to(torch.int64) << 32) + number, NOTHING)
-        at = torch.where(busy, pixel + nth, self._idle).to(torch.int64)
+        key = ((order.to(torch.int64) << 32) + number).masked_fill(idle, NOTHING)
+        at = torch.where(idle, self._idle, pixel + nth).to(torch.int64)
         best = torch.full((self.slots * self.size,), NOTHING, dtype=torch.int64, device=key.device)
         best.scatter_reduce_(0, at, key, "amax")
         planes = (a[2:].flatten(1), slope_x.flatten(1), slope_y.flatten(1))
@@ -154,10 +154,10 @@ class Rasteriser:
         part = slice(self.part(first).start, self.part(last).stop)
         key = drawn.key_BD[:, part]
         there = key != NOTHING
-        number = torch.where(there, _LAST - (key & _LAST), 0) + self._slot_row_B1
+        number = (_LAST - (key & _LAST)).masked_fill(~there, 0) + self._slot_row_B1
         plane = torch.cat([drawn.corner_2X, *(values[fields] for values in drawn.planes_3FX)])
         plane = plane.index_select(1, number.view(-1)).view(len(plane), *number.shape)
-        value, slope_x, slope_y = plane[2:].unflatten(0, (3, -1))
+        value, slope_x, slope_y = torch.unflatten(plane[2:], 0, (3, -1))
         dx, dy = self.x_D[part] - plane[0], self.y_D[part] - plane[1]
         return torch.addcmul(torch.addcmul(value, slope_x, dx), slope_y, dy), there
 

@@ -66,18 +66,18 @@ class ShadingBatch:
         own = fade - shading.DEEPER * more
 
         light_BV = self._light(slots, face)
-        picked = light_BV.gather(1, slots.shade_rows_K).unflatten(1, (-1, slots.shade_share_KS.shape[-1]))
-        coarse = (picked * slots.shade_share_KS).sum(-1).unflatten(1, COARSE_ROOM)
-        folds = torch.bmm(more[:, None], slots.shade_folds_GX).unflatten(2, ROOM)[:, 0]
+        picked = torch.unflatten(light_BV.gather(1, slots.shade_rows_K), 1, slots.shade_share_KS.shape[1:])
+        coarse = torch.unflatten((picked * slots.shade_share_KS).sum(-1), 1, COARSE_ROOM)
+        folds = torch.unflatten(torch.bmm(more[:, None], slots.shade_folds_GX)[:, 0], 1, ROOM)
         low, high = shading.GAIN
         cells = (self._up_YW @ coarse @ self._up_ZX + folds).clamp(low - 1.0, high - 1.0)
         gain = (slots.shade_down_HY @ cells @ slots.shade_along_XW)[:, None] * slots.shade_tint_31[..., None]
 
         # every pixel with a fold of the portrait's own is written each time, so that nothing of before remains
-        weight = own.gather(1, slots.shade_own_group_K).unflatten(1, (1, *slots.shade_own_3KP.shape[2:]))
+        weight = torch.unflatten(own.gather(1, slots.shade_own_group_K), 1, (1, *slots.shade_own_3KP.shape[2:]))
         folded = slots.shade_own_base_3P + (weight * slots.shade_own_3KP).sum(2)
         self._base_B3X.scatter_(2, slots.shade_own_at_P[:, None].expand(-1, 3, -1), folded)
-        base = self._base_B3X[..., :-1].unflatten(-1, gain.shape[-2:])
+        base = torch.unflatten(self._base_B3X[..., :-1], -1, gain.shape[-2:])
         self._texture_B4SS[:, :3] = (torch.addcmul(base, base, gain) + 0.5).clamp(0.5, 255.0).floor()
         return self._texture_B4SS
 
@@ -90,15 +90,15 @@ class ShadingBatch:
     def _light(self, slots: Slots, face: DeformedBatch) -> Tensor:
         """shading.surface and shading.light_change: [B, V]."""
         skin = face.skin_BV3
-        a, b, c = skin.index_select(1, self._corners).unflatten(1, (3, -1)).unbind(1)
+        a, b, c = torch.unflatten(skin.index_select(1, self._corners), 1, (3, -1)).unbind(1)
         normal = torch.linalg.cross(b - a, c - a)
         normal = torch.cat([normal, torch.zeros_like(normal[:, :1])], 1)
-        normal = normal.index_select(1, self._faces).unflatten(1, self._faces_VF).sum(2)
+        normal = torch.unflatten(normal.index_select(1, self._faces), 1, self._faces_VF).sum(2)
         normal = normal * slots.shade_sign_1[..., None] / normal.square().sum(-1, keepdim=True).sqrt().clamp(min=1e-6)
         light = slots.shade_light_4
         lit = light[:, :1] + torch.bmm(normal, light[:, 1:, None])[..., 0]
         lit = lit.clamp(min=0.25)
-        near = skin.index_select(1, self._neighbours).unflatten(1, self._neighbours_VN)
+        near = torch.unflatten(skin.index_select(1, self._neighbours), 1, self._neighbours_VN)
         hollow = ((near - skin[:, :, None]).sum(2) * normal).sum(-1)
         hollow = hollow / face.pose.scale_B[:, None] * slots.shade_near_V / self._count_V
         rest_lit, rest_hollow = slots.shade_rest_V2.unbind(-1)

@@ -21,16 +21,65 @@ from avatar.motion.limits import TURNS
 from avatar.render.batch.shading_arrays import shading_arrays
 from avatar.render.decoder import Decoder
 from avatar.render.eyes import _axis
+from avatar.render.output import FrameFormat
+from avatar.render.shading import Shading
 from avatar.render.underlay import TORSO_SHARE
 
 _UNLIMITED: Final = 1e3
 
+I32 = NDArray[np.int32]
 Arrays = dict[str, NDArray[Any]]
 
 PATCHES: Final = 3
 """Lips and both eyes, where edges are smoothed."""
 EYE_SHARE: Final = 0.25
 """Side of the eye pictures' room / side of the portrait."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What follows from the meshes and the format alone: the same for all identities of a batch."""
+
+    format: FrameFormat
+    scale: float
+    """Frame px per portrait px."""
+    skin_start: int
+    """First skin vertex of the warp mesh, after those of the underlay."""
+    points: int
+    """Points of a slot that are drawn: the warp mesh, its face part once per patch, the mouth's inside."""
+    under_triangles: int
+    face_triangles: int
+    mouth_triangles: int
+    oval_J: I32
+    cap_rows: I32
+    mouth_ring_M: I32
+    lip_outer_M: I32
+    eye_ring_2E: I32
+    lids_22L: I32
+    """Upper lids of both eyes, then lower ones."""
+    shading: Shading
+
+    @classmethod
+    def of(cls, decoder: Decoder) -> Layout:
+        """The layout of a CPU decoder's meshes."""
+        mesh, rig, paint = decoder._mesh, decoder.rig, decoder._paint
+        whole, skin_start = len(mesh.source_N2), len(mesh.underlay.rest_U3)
+        return cls(
+            format=decoder.format,
+            scale=decoder.size / rig.size,
+            skin_start=skin_start,
+            points=whole + PATCHES * (whole - skin_start) + len(paint.place_P2),
+            under_triangles=len(mesh.underlay.triangles_T3),
+            face_triangles=len(mesh.face_triangles_T3),
+            mouth_triangles=len(paint.triangles_Q3),
+            oval_J=mesh.underlay.oval_J,
+            cap_rows=mesh.cap_rows,
+            mouth_ring_M=rig.mouth_ring_M,
+            lip_outer_M=rig.lip_outer_M,
+            eye_ring_2E=rig.eye_ring_2E,
+            lids_22L=np.stack([rig.lid_upper_2L, rig.lid_lower_2L]),
+            shading=decoder._shading,
+        )
 
 
 @dataclass(frozen=True)

@@ -81,23 +81,29 @@ def stepped(map_2BK: Tensor) -> Tensor:
     return (map_2BK * _FINE_STEPS).round() * (1.0 / _FINE_STEPS)
 
 
-def over(warped_B4X: Tensor, drawn_BX: Tensor, plate_B3X: Tensor) -> Tensor:
-    """raster.over: [B, 3, X]."""
-    alpha = warped_B4X[:, 3:]
-    alpha = (alpha + (alpha >= 128.0)) * drawn_BX[:, None]
-    return torch.addcmul(plate_B3X, warped_B4X[:, :3] - plate_B3X, alpha * (1.0 / 256.0))
+def over(warped_B4X: Tensor, drawn_BX: Tensor, plate_B3X: Tensor) -> tuple[Tensor, Tensor]:
+    """raster.over: [B, 3, X], and the person's opacity."""
+    opacity = warped_B4X[:, 3] * drawn_BX
+    share = (opacity + (opacity >= 128.0)) * (1.0 / 256.0)
+    return torch.addcmul(plate_B3X, warped_B4X[:, :3] - plate_B3X, share[:, None]), opacity
+
+
+def opacity(warped_B4X: Tensor, drawn_BX: Tensor, plate_B3X: Tensor) -> tuple[Tensor, Tensor]:
+    """raster.place: the person's own colours where there is any, and their opacity."""
+    opacity = warped_B4X[:, 3] * drawn_BX
+    return torch.where((opacity > 0.0)[:, None], warped_B4X[:, :3], plate_B3X), opacity
 
 
 def soften_folds(map_2BX: Tensor, drawn_BX: Tensor, warped_B4X: Tensor, inside_BX: Tensor, frame_B3X: Tensor) -> Tensor:
     """raster.soften_folds: the frame [B, 3, X] with folds blurred where `inside_BX`."""
     size = round(drawn_BX.shape[1] ** 0.5)
-    u, v = map_2BX.unflatten(-1, (size, size))
+    u, v = torch.unflatten(map_2BX, -1, (size, size))
     step_x, step_y = (u[:, :, 1:] - u[:, :, :-1]).abs(), (v[:, 1:] - v[:, :-1]).abs()
     tear_x, tear_y = step_x > raster.FOLD_PX, step_y > raster.FOLD_PX
     torn = (tear_x[:, 1:-1, 1:] | tear_x[:, 1:-1, :-1]) | (tear_y[:, 1:, 1:-1] | tear_y[:, :-1, 1:-1])
-    person = warped_B4X.unflatten(-1, (size, size))
+    person = torch.unflatten(warped_B4X, -1, (size, size))
     # a pixel that is not drawn, or whose neighbour is not, does not count
-    there = drawn_BX.unflatten(-1, (size, size)).to(torch.float32)[:, None]
+    there = torch.unflatten(drawn_BX, -1, (size, size)).to(torch.float32)[:, None]
     whole = -F.max_pool2d(-there, 3, stride=1)[:, 0] > 0.5
     change = torn & whole & (person[:, 3, 1:-1, 1:-1] >= 255.0)
     change = F.pad(change, (1, 1, 1, 1)).flatten(1) & inside_BX
@@ -115,8 +121,8 @@ def smooth_edges(map_2BK: Tensor, drawn_BK: Tensor, colours_B3K: Tensor, patch_B
     map, drawn, colours: of the map of twice the resolution; shape: rows and columns of the patch.
     """
     fours = (shape[0], 2, shape[1], 2)
-    quads = map_2BK.unflatten(-1, fours)
+    quads = torch.unflatten(map_2BK, -1, fours)
     spread = quads.amax((-3, -1)) - quads.amin((-3, -1))
-    apart = (spread >= raster.EDGE_PX).any(0) & drawn_BK.unflatten(-1, fours).all(-1).all(-2)
-    mean = colours_B3K.unflatten(-1, fours).mean((-3, -1))
+    apart = (spread >= raster.EDGE_PX).any(0) & torch.unflatten(drawn_BK, -1, fours).all(-1).all(-2)
+    mean = torch.unflatten(colours_B3K, -1, fours).mean((-3, -1))
     return torch.where(apart.flatten(1)[:, None], mean.flatten(2), patch_B3K)
