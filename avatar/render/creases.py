@@ -23,7 +23,7 @@ from scipy.spatial import cKDTree
 
 from avatar.render.creases_folds import FOLDS, GROUPS, Fold, lines, resample
 from avatar.render.creases_skin import CELLS, Grid, smooth
-from avatar.render.images import LUMA, sample
+from avatar.render.images import LUMA, fill, sample
 from avatar.rig.types import FittedRig
 
 F32 = NDArray[np.float32]
@@ -34,6 +34,10 @@ OWN_RANGE: Final = (-0.1, 0.8)
 """Logarithms by which taking away a fold of the portrait may change it: darker, lighter."""
 GRAIN: Final = 0.05
 """Logarithm: how much texture is left to the skin at the bottom of a fold that is taken away."""
+MOUTH_CORNERS: Final = (61, 291)
+"""Landmarks: the person's right and left, in the order of the groups of a smile."""
+CORNER: Final = 0.075
+"""Face widths around a corner of the mouth in which a smile leaves its shade."""
 SHOULDER: Final = 4.5
 """Widths of a fold at most between its bottom and the shoulders of skin on both sides."""
 ROWS: Final = 48
@@ -62,8 +66,14 @@ def crease_layers(
             if fold.own:
                 box, away = take_away(found, strip, texture, pixels, rig)
                 own[group][box] += away * (1.0 - np.minimum(np.abs(own[group][box]) / 0.15, 1.0))
-            box, drawn = strip.lay(new_fold(strip, fold, path_A, depth_A, light_2) * skin_AN, cells, rig)
-            new[group][box] += drawn
+            if fold.strength:
+                box, drawn = strip.lay(new_fold(strip, fold, path_A, depth_A, light_2) * skin_AN, cells, rig)
+                new[group][box] += drawn
+    width = rig.face_width / pixels.step
+    for group, corner in ((0, MOUTH_CORNERS[0]), (1, MOUTH_CORNERS[1])):
+        skin = cells.at(skin_2YX[1], pixels)
+        own[group] += lighten_corner(texture + own[group], skin, landmarks[corner], pixels, width)
+        own[group] += calm_down(texture + own[group], own[group], width)
     return own, np.expm1(np.stack([cv2.GaussianBlur(layer, (0, 0), 0.006 * CELLS) for layer in new]))
 
 
@@ -137,6 +147,42 @@ class Strip:
         )
         found[outside] = 0.0
         return box, np.asarray(found, np.float32)
+
+
+def lighten_corner(left_YX3: F32, skin_YX: F32, corner_2: NDArray[Any], pixels: Grid, width: float) -> F32:
+    """What takes away the shade that a smile leaves beside a corner of the mouth (logarithms); [Y, X, 3].
+
+    left_YX3: logarithms of the texture without folds; corner_2: px; width: pixels of the grid per face width.
+    """
+    at = (corner_2 - (pixels.left, pixels.top)) / pixels.step
+    reach = round(1.6 * CORNER * width)
+    x0, y0 = np.clip(np.rint(at).astype(int) - reach, 0, (pixels.width, pixels.height))
+    x1, y1 = np.clip(np.rint(at).astype(int) + reach + 1, 0, (pixels.width, pixels.height))
+    out = np.zeros_like(left_YX3)
+    if min(x1 - x0, y1 - y0) < 4:
+        return out
+    away = np.hypot(*np.meshgrid(np.arange(x0, x1) - at[0], np.arange(y0, y1) - at[1])) / (CORNER * width)
+    skin, logs = skin_YX[y0:y1, x0:x1], left_YX3[y0:y1, x0:x1]
+    known = smooth((away - 0.9) / 0.3) * (skin > 0.8)
+    if known.sum() < 9:
+        return out
+    blur = 0.012 * width
+    even = cv2.GaussianBlur(fill(logs, known), (0, 0), 2 * blur)
+    weight = (skin + 1e-3)[..., None]
+    soft = cv2.GaussianBlur(logs * weight, (0, 0), blur) / cv2.GaussianBlur(weight, (0, 0), blur)[..., None]
+    out[y0:y1, x0:x1] = np.clip(even - soft, 0.0, OWN_RANGE[1]) * (skin * smooth((1.0 - away) / 0.4))[..., None]
+    return out
+
+
+def calm_down(left_YX3: F32, own_YX3: F32, width: float) -> F32:
+    """What still has to be added where folds were taken away, so that no scratches remain; [Y, X, 3].
+
+    left_YX3: logarithms of the texture after the removal `own_YX3`; width: pixels of the grid per face width.
+    """
+    strong = np.abs(own_YX3).max(-1)
+    zone = smooth(cv2.GaussianBlur(strong, (0, 0), 0.012 * width) / 0.12 - 0.2)[..., None]
+    detail = left_YX3 - cv2.GaussianBlur(left_YX3, (0, 0), 0.012 * width)
+    return np.asarray(zone * (np.clip(detail, -0.6 * GRAIN, 0.6 * GRAIN) - detail), np.float32)
 
 
 @dataclass(frozen=True)

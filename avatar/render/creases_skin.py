@@ -50,6 +50,11 @@ class Grid:
         found = cv2.remap(picture_HWC, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(found, np.float32)
 
+    def at(self, cells_YX: F32, other: Grid) -> F32:
+        """Values of this grid at the cells of another one."""
+        start = ((other.left - self.left) / self.step, (other.top - self.top) / self.step)
+        return Grid(*start, other.step / self.step, other.width, other.height).look(cells_YX)
+
 
 def face_grid(rig: FittedRig) -> Grid:
     """The grid over the skin's box at rest, cut to the frame."""
@@ -73,7 +78,7 @@ def pixel_grid(grid: Grid, scale: float, size: int) -> tuple[Grid, tuple[int, in
 def soft_logs(rgb_HW3: U8, grid: Grid) -> F32:
     """Logarithms of red, green, blue and brightness of the slightly blurred portrait, at the cells; [Y, X, 4]."""
     soft = grid.look(cv2.GaussianBlur(rgb_HW3, (0, 0), SOFT * rgb_HW3.shape[0]).astype(np.float32))
-    return np.log(np.maximum(np.concatenate([soft, (soft @ LUMA)[..., None]], -1), 6.0))
+    return np.asarray(np.log(np.maximum(np.concatenate([soft, (soft @ LUMA)[..., None]], -1), 6.0)), np.float32)
 
 
 def shade_tint(logs_YX4: F32, skin_YX: F32) -> F32:
@@ -85,7 +90,10 @@ def shade_tint(logs_YX4: F32, skin_YX: F32) -> F32:
     weight = skin_YX.ravel() ** 2 * (np.abs(detail[:, 3]) < 0.3)
     bright = weight * detail[:, 3]
     slope = (bright @ detail[:, :3]) / max(float(bright @ detail[:, 3]), 1e-6)
-    slope = 1.0 + 0.7 * (np.clip(slope, 0.6, 1.5) - 1.0)
+    # what shade is known to do to skin, by how coloured it is, keeps a speckled or painted one from odd answers
+    hue = np.median(logs_YX4[..., 0] - logs_YX4[..., 1], axis=None)
+    known = 1.0 + float(np.clip(hue, 0.0, 0.3)) * np.array([-0.9, 0.25, 0.9])
+    slope = 0.4 * np.clip(slope, 0.6, 1.5) + 0.6 * known
     return np.asarray(slope / float(slope @ LUMA), np.float32)
 
 
