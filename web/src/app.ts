@@ -119,6 +119,7 @@ export class App {
     });
     events.on("picture", ({ width, height, transparent }) => {
       page.app.style.setProperty("--aspect", String(width / height));
+      page.app.dataset.shape = width < height ? "upright" : "square";
       page.app.dataset.backdrop = transparent ? "page" : "picture";
     });
     events.on("firstFrame", () => {
