@@ -42,12 +42,20 @@ class Lids:
         gap = (lower_B2L2 - upper_B2L2).square().sum(-1).amax(-1).sqrt()
         open_ = (slots.eye_lash_24[..., 3] * head_B[:, None] * scale).clamp(min=1e-3)
         self.closed = (1.0 - gap / open_).clamp(0.0, 1.0)[..., None, None]
+        self._soft = slots.eye_lid_soft_2[..., None, None]
         self._colour = slots.eye_lash_24[..., :3, None, None]
 
     def light(self) -> Tensor:
         """Light on the eye behind them: [B, 2, Y, X]."""
         lower = 1.0 - eyes.LOWER * torch.exp(-(self._above * (1.0 / eyes.LOWER_REACH)).square())
         return (1.0 - eyes.DIM * self.closed * self.closed) * lid_light(self.below.clamp(min=0.0)) * lower
+
+    def clear(self) -> Tensor:
+        """Share of the eye that is seen beside lids as soft as the portrait's: [B, 2, Y, X]."""
+        half_px = 0.5 / self.iris_px
+        over = 1.0 / (self._soft + half_px)
+        upper, lower = ((away + half_px) * over for away in (self.below.clamp(min=0.0), self._above))
+        return (upper.clamp(max=1.0) * lower.clamp(max=1.0)).masked_fill(self._soft <= 0.0, 1.0)
 
     def draw_lashes(self, picture_B23YX: Tensor) -> Tensor:
         """The upper lashes of a closing lid, laid over the picture."""

@@ -180,7 +180,7 @@ class Painter:
         upper, lower = torch.unflatten(flat_BV2.index_select(1, self._lids), 1, (2, 2, -1)).unbind(1)
         lids = Lids(self.slots, upper, lower, at, face.pose.scale_B, self._scale)
         colour = eye_colours(self.slots, self.rig, face, lids.light(), at, self._scale)
-        picture = torch.lerp(torch.unflatten(both, -1, shape), colour, cover[:, :, None])
+        picture = torch.lerp(torch.unflatten(both, -1, shape), colour, (cover * lids.clear())[:, :, None])
         picture = lids.draw_lashes(picture).flatten(3)
         for eye in range(2):
             eyes.write(frame, picture[:, eye], eye)

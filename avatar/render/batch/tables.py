@@ -122,6 +122,7 @@ class Slots:
     eye_iris_23: Tensor
     eye_iris_radius_2: Tensor
     eye_lash_24: Tensor
+    eye_lid_soft_2: Tensor
 
     shade_rest_V2: Tensor
     """Light and folds of the skin: batch/shading.py."""
@@ -223,6 +224,7 @@ def identity_arrays(decoder: Decoder) -> Arrays:
         "eye_iris_23": eyes.iris_centre_23,
         "eye_iris_radius_2": eyes.iris_radius_2,
         "eye_lash_24": layers.lash_24,
+        "eye_lid_soft_2": layers.lid_soft_2,
     }
     paint = decoder._paint
     own = len(rig.mouth.vertices_P3)
