@@ -4,7 +4,7 @@ Levin, Lischinski, Weiss: A Closed-Form Solution to Natural Image Matting, TPAMI
 opacity is taken to be a linear function of colour; what is sure on both sides of the band, and weakly the network's
 own answer inside it, decide which. Solved by conjugate gradients from that answer on.
 
-Shape suffixes: H x W pixels, K windows, P the 9 pixels of a window.
+Shape suffixes: H x W pixels, K windows, P the 9 pixels of a window, N pixels of the band, S 5 x 5 places around one.
 """
 
 from __future__ import annotations
@@ -55,24 +55,33 @@ def refine_opacity(rgb_HW3: U8, first_HW: F32, band_HW: B, prior_HW: F32 | None 
     covariance += np.eye(3, dtype=np.float32) * np.float32(SMOOTH / 9.0)
     affinity_KPP = (1.0 + np.einsum("kpi,kij,kqj->kpq", away, np.linalg.inv(covariance), away, optimize=True)) / 9.0
 
+    # row of the matrix: 25 places around a pixel; for fixed p, q each pixel is met once
     number = np.full(height * width, -1, np.int64)
     inside = np.flatnonzero(band)
     number[inside] = np.arange(count)
-    row = np.repeat(window_KP[:, :, None], 9, 2)
-    column = np.repeat(window_KP[:, None, :], 9, 1)
-    flat = first_HW.ravel().astype(np.float64)
-    use = number[row] >= 0
-    both = use & (number[column] >= 0)
-    matrix = sparse.coo_matrix(
-        (-affinity_KPP[both], (number[row[both]], number[column[both]])), shape=(count, count)
-    ).tocsr()
-    windows = np.bincount(number[window_KP[number[window_KP] >= 0]], minlength=count)
+    row_KP = number[window_KP]
+    place = np.arange(9)
+    stencil_PP = 5 * (place[None] // 3 - place[:, None] // 3 + 2) + place[None] % 3 - place[:, None] % 3 + 2
+    values_NS = np.zeros((count, 25), np.float64)
+    for p in range(9):
+        use = row_KP[:, p] >= 0
+        row = row_KP[use, p]
+        for q in range(9):
+            values_NS[row, stencil_PP[p, q]] -= affinity_KPP[use, p, q]
+    # the diagonal: each window counts one; with the affinities above its row sums to nothing
+    values_NS[:, 12] += np.bincount(row_KP[row_KP >= 0], minlength=count)
     weight = (np.full(count, PRIOR) if prior_HW is None else prior_HW.ravel()[inside]).astype(np.float64)
-    matrix = matrix + sparse.diags(windows + weight)
-    known = use & ~both
-    right = weight * flat[inside] + np.bincount(
-        number[row[known]], affinity_KPP[known] * flat[column[known]], minlength=count
-    )
+    values_NS[:, 12] += weight
+    across = np.arange(25)
+    # two px at most, and what lies beyond the picture's border has no window: weight 0, any column will do
+    target_NS = inside[:, None] + ((across // 5 - 2) * width + across % 5 - 2)[None]
+    target_NS = np.clip(target_NS, 0, height * width - 1)
+    column_NS = number[target_NS]
+    flat = first_HW.ravel().astype(np.float64)
+    known_NS = column_NS < 0
+    right = weight * flat[inside] - np.where(known_NS, values_NS * flat[target_NS], 0.0).sum(1)
+    starts = np.r_[0, np.cumsum((~known_NS).sum(1))]
+    matrix = sparse.csr_matrix((values_NS[~known_NS], column_NS[~known_NS], starts), shape=(count, count))
     scale = sparse.diags(1.0 / matrix.diagonal())
     solved, _ = cg(matrix, right, x0=flat[inside], rtol=1e-4, maxiter=STEPS, M=scale)
     flat[inside] = np.clip(solved, 0.0, 1.0)
