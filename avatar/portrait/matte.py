@@ -43,7 +43,7 @@ def person_matte(model: Model, rgb_HW3: U8, landmarks_N3: F32, alpha_HW: U8 | No
         return np.asarray(alpha_HW.astype(np.float32) / 255.0, np.float32)
     first = _one_person(np.maximum(_refined(_coarse(model, rgb_HW3), rgb_HW3), face), face)
     # where the network is of two minds it has the less to say
-    prior = PRIOR * (0.1 + 0.9 * np.square(2 * first - 1))
+    prior = np.asarray(PRIOR * (0.1 + 0.9 * np.square(2 * first - 1)), np.float32)
     solved = refine_opacity(rgb_HW3, first, _unsure(first) & (face < 0.5), prior)
     low, high = _CLEAN
     return _one_person(np.asarray(np.clip((solved - low) / (high - low), 0, 1), np.float32), face)
