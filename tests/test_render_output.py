@@ -54,7 +54,7 @@ def test_transparent_frames_laid_over_the_photo_are_the_photo_frames() -> None:
     made = {"jawOpen": 0.4, "headYaw": -0.2, "eyeBlink": 0.4}
     solid, clear = draw(FrameFormat(256), **made), draw(FrameFormat(256, background=TRANSPARENT), **made)
     assert clear.shape == (256, 256, 4)
-    plate = Decoder(identity(), size=256)._plate_HWC
+    plate = Decoder(identity(), size=256)._plate_HW3
     opacity = clear[..., 3:].astype(np.float32) / 255
     laid = clear[..., :3] * opacity + plate * (1 - opacity)
     assert np.abs(laid - solid).max() <= 2

@@ -119,20 +119,51 @@ def test_coverage_keeps_its_place_in_a_patch() -> None:
     assert cover[0].max() == 0.0
 
 
-def test_over_mixes_by_opacity_where_something_was_drawn() -> None:
+def layer_and_depth() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Two rows of five red pixels: opaque, clear, opaque, half, opaque but not drawn; and a box without the first."""
     layer = np.zeros((2, 5, 4), np.uint8)
     layer[..., 0] = 200
     layer[0, :, 3] = (255, 0, 255, 128, 255)
     depth = np.zeros((2, 5), np.float32)
     depth[0, 4] = raster.FAR
-    out = np.full((2, 5, 3), 100, np.uint8)
-    raster.over(layer, depth, np.array([1, 0, 5, 1], np.int32), out)
-    assert out[0, 0].tolist() == [100, 100, 100]  # outside of the box
-    assert out[0, 1].tolist() == [100, 100, 100]
-    assert out[0, 2].tolist() == [200, 0, 0]
-    assert out[0, 3, 0] == pytest.approx(150, abs=1)
-    assert out[0, 4].tolist() == [100, 100, 100]  # nothing drawn
-    assert (out[1] == 100).all()
+    return layer, depth, np.array([1, 0, 5, 1], np.int32)
+
+
+def test_the_plate_shows_where_the_person_is_not() -> None:
+    frame, depth, box = layer_and_depth()
+    raster.under(frame, depth, box, np.full((2, 5, 3), 100, np.uint8))
+    assert frame[0, 0, :3].tolist() == [100, 100, 100]  # outside of the box
+    assert frame[0, 1, :3].tolist() == [100, 100, 100]
+    assert frame[0, 2, :3].tolist() == [200, 0, 0]
+    assert frame[0, 3, 0] == pytest.approx(150, abs=1)
+    assert frame[0, 4, :3].tolist() == [100, 100, 100]  # nothing drawn
+    assert (frame[1, :, :3] == 100).all()
+    assert (frame[..., 3] == 255).all()
+
+
+def test_a_cut_out_keeps_the_person_alone() -> None:
+    frame, depth, box = layer_and_depth()
+    raster.cut_out(frame, depth, box)
+    assert frame[0, :, 3].tolist() == [0, 0, 255, 128, 0]
+    assert frame[0, 3].tolist() == [200, 0, 0, 128]
+    assert (frame[frame[..., 3] == 0] == 0).all()
+
+
+def test_folds_are_blurred_from_what_was_there_before() -> None:
+    # A tear down the middle of a checkerboard: every pixel beside it gets the mean of its unblurred neighbours.
+    y, x = np.indices((8, 8))
+    frame = np.repeat((((x + y) % 2) * 200).astype(np.uint8)[..., None], 4, axis=2)
+    frame[..., 3] = 255
+    before = frame.astype(np.int32)
+    torn_map = np.stack([x + 20.0 * (x >= 4), y]).astype(np.float32)
+    found = np.empty((raster.MOST_FOLDS, 5), np.int32)
+    raster.soften_folds(torn_map, np.zeros((8, 8), np.float32), frame, np.array([0, 0, 8, 8], np.int32), found)
+    changed = (frame != before).any(-1)
+    assert set(np.flatnonzero(changed.any(0))) == {3, 4} and changed[1:7, 3:5].all()
+    kernel = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]])
+    for row, column in ((2, 3), (3, 4), (6, 3)):
+        around = before[row - 1 : row + 2, column - 1 : column + 2, 0]
+        assert frame[row, column, 0] == (int((around * kernel).sum()) + 8) >> 4
 
 
 def test_smooth_edges_touches_only_pixels_whose_samples_come_from_apart() -> None:

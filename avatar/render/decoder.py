@@ -74,14 +74,13 @@ class Decoder:
         middle = self.rig.rest_V3[self.rig.oval_ring, 0]
         self._left = self.format.left(float(middle.min() + middle.max()) / 2 * self._scale)
         plate = self.format.plate(_resized(layers.plate_HW3, size), self._left)
-        opacity = [np.zeros((size, size, 1), np.uint8)] if self.format.transparent else []
-        self._plate_HWC = np.ascontiguousarray(np.concatenate([plate, *opacity], -1))
-        self._square_HWC = np.empty_like(self._plate_HWC)
+        self._plate_HW3 = np.ascontiguousarray(plate)
         self._mesh = build_warp_mesh(self.rig, layers, self._scale)
         self._paint = build_mouth_paint(self.rig, layers)
         self._depth_HW = np.empty((size, size), np.float32)
         self._map_2HW = np.zeros((2, size, size), np.float32)
-        self._warped_HW4 = np.zeros((size, size, 4), np.uint8)
+        self._frame_HW4 = np.zeros((size, size, 4), np.uint8)
+        self._folds_N5 = np.empty((raster.MOST_FOLDS, 5), np.int32)
 
     def warm_up(self) -> None:
         """Compile or load every kernel (seconds the first time after installing, then milliseconds)."""
@@ -102,8 +101,7 @@ class Decoder:
             out = np.empty(self.format.shape, np.uint8)
         elif out.shape != self.format.shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
             raise ValueError(f"`out` must be contiguous uint8 {list(self.format.shape)}.")
-        whole = self.format.width == self.size
-        frame = out if whole else self._square_HWC
+        frame = self._frame_HW4
         motion, changed = space.clamp(motion_D)
         self.clamped += changed
         motion = limit_head(motion, self.safe_range_23)
@@ -119,7 +117,7 @@ class Decoder:
         raster.clear(self._depth_HW)
         raster.raster_map(points, source, self._mesh.triangles_T3, self._depth_HW, self._map_2HW)
         laps.end("raster")
-        self._warp(skin, points, frame)
+        self._warp(skin, points)
         laps.end("warp")
         self._smooth_edges(skin, points, source, frame)
         laps.end("edges")
@@ -130,31 +128,35 @@ class Decoder:
         if self._mesh.lips_apart:
             draw_contact(self.rig, face, ring, self._scale, frame)
         laps.end("mouth")
-        if not whole:
-            np.copyto(out, frame[:, self._left : self._left + self.format.width])
+        shown = frame[:, self._left : self._left + self.format.width]
+        if self.format.transparent:
+            np.copyto(out, shown)
+        else:
+            cv2.cvtColor(shown, cv2.COLOR_RGBA2RGB, dst=out)
         self.timings = laps.done()
         return out
 
-    def _warp(self, skin_V3: F32, points_N3: F32, out_HWC: U8) -> None:
-        """The person from the map, over the plate; folds of the face softened."""
-        np.copyto(out_HWC, self._plate_HWC)
+    def _warp(self, skin_V3: F32, points_N3: F32) -> None:
+        """The person from the map, folds of the face softened, and what stands behind."""
         x0, y0, x1, y1 = raster.pixel_box(points_N3[self._mesh.drawn_rows, :2], 1.0, self.size)
         x0, x1 = max(x0, self._left), min(x1, self._left + self.format.width)
-        box = np.array([x0, y0, x1, y1], np.int32)
         if x1 > x0 and y1 > y0:
             cv2.remap(
                 self._person_HW4,
                 self._map_2HW[0, y0:y1, x0:x1],
                 self._map_2HW[1, y0:y1, x0:x1],
                 cv2.INTER_LINEAR,
-                dst=self._warped_HW4[y0:y1, x0:x1],
+                dst=self._frame_HW4[y0:y1, x0:x1],
                 borderMode=cv2.BORDER_REPLICATE,
             )
-            lay = raster.place if self.format.transparent else raster.over
-            lay(self._warped_HW4, self._depth_HW, box, out_HWC)
         reach = FOLD_REACH * self.rig.face_width * self._scale
         face_box = np.array(raster.pixel_box(skin_V3[:, :2], reach, self.size), np.int32)
-        raster.soften_folds(self._map_2HW, self._depth_HW, self._warped_HW4, face_box, out_HWC)
+        raster.soften_folds(self._map_2HW, self._depth_HW, self._frame_HW4, face_box, self._folds_N5)
+        box = np.array([x0, y0, x1, y1], np.int32)
+        if self.format.transparent:
+            raster.cut_out(self._frame_HW4, self._depth_HW, box)
+        else:
+            raster.under(self._frame_HW4, self._depth_HW, box, self._plate_HW3)
 
     def _smooth_edges(self, skin_V3: F32, points_N3: F32, source_N2: F32, out_HW3: U8) -> None:
         """Anti-alias around lips and lids (raster.smooth_edges) from a map of twice the resolution."""

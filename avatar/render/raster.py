@@ -162,32 +162,41 @@ def raster_map(points_N3: F32, source_N2: F32, triangles_T3: I32, depth_HW: F32,
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def over(layer_HW4: U8, depth_HW: F32, box_4: I32, out_HW3: U8) -> None:
-    """Lay an RGBA picture over the frame wherever something was drawn inside the box x0, y0, x1, y1."""
-    for y in range(box_4[1], box_4[3]):
-        for x in range(box_4[0], box_4[2]):
-            alpha = np.int32(layer_HW4[y, x, 3])
-            if alpha == 0 or depth_HW[y, x] == FAR:
-                continue
+def under(frame_HW4: U8, depth_HW: F32, box_4: I32, plate_HW3: U8) -> None:
+    """Put a still picture behind an RGBA frame, which is then opaque everywhere.
+
+    Only pixels inside the box x0, y0, x1, y1 on which something was drawn belong to the frame; the rest is replaced.
+    """
+    for y in range(frame_HW4.shape[0]):
+        inside = box_4[1] <= y < box_4[3]
+        for x in range(frame_HW4.shape[1]):
+            alpha = np.int32(0)
+            if inside and box_4[0] <= x < box_4[2] and depth_HW[y, x] != FAR:
+                alpha = np.int32(frame_HW4[y, x, 3])
             if alpha == 255:
-                out_HW3[y, x, 0] = layer_HW4[y, x, 0]
-                out_HW3[y, x, 1] = layer_HW4[y, x, 1]
-                out_HW3[y, x, 2] = layer_HW4[y, x, 2]
                 continue
-            alpha += alpha >> 7
-            for c in range(3):
-                below = np.int32(out_HW3[y, x, c])
-                out_HW3[y, x, c] = np.uint8(below + (((np.int32(layer_HW4[y, x, c]) - below) * alpha + 128) >> 8))
+            if alpha == 0:
+                frame_HW4[y, x, 0] = plate_HW3[y, x, 0]
+                frame_HW4[y, x, 1] = plate_HW3[y, x, 1]
+                frame_HW4[y, x, 2] = plate_HW3[y, x, 2]
+            else:
+                alpha += alpha >> 7
+                for c in range(3):
+                    below = np.int32(plate_HW3[y, x, c])
+                    frame_HW4[y, x, c] = np.uint8(below + (((np.int32(frame_HW4[y, x, c]) - below) * alpha + 128) >> 8))
+            frame_HW4[y, x, 3] = 255
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def place(layer_HW4: U8, depth_HW: F32, box_4: I32, out_HW4: U8) -> None:
-    """Copy an RGBA picture into a transparent frame wherever something was drawn inside the box x0, y0, x1, y1."""
-    for y in range(box_4[1], box_4[3]):
-        for x in range(box_4[0], box_4[2]):
-            if layer_HW4[y, x, 3] > 0 and depth_HW[y, x] != FAR:
-                for c in range(4):
-                    out_HW4[y, x, c] = layer_HW4[y, x, c]
+def cut_out(frame_HW4: U8, depth_HW: F32, box_4: I32) -> None:
+    """Clear what does not belong to an RGBA frame (see `under`), and the colour of what is wholly transparent."""
+    for y in range(frame_HW4.shape[0]):
+        inside = box_4[1] <= y < box_4[3]
+        for x in range(frame_HW4.shape[1]):
+            if inside and box_4[0] <= x < box_4[2] and depth_HW[y, x] != FAR and frame_HW4[y, x, 3] > 0:
+                continue
+            for c in range(4):
+                frame_HW4[y, x, c] = 0
 
 
 SUBLINES = 4
@@ -240,15 +249,20 @@ FOLD_PX = 3.0
 """Source px between neighbouring frame pixels from which the surface counts as torn or folded there."""
 
 
+MOST_FOLDS = 16_384
+"""Pixels that `soften_folds` changes at most; there are a few hundred."""
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def soften_folds(map_2HW: F32, depth_HW: F32, layer_HW4: U8, box_4: I32, out_HW3: U8) -> None:
+def soften_folds(map_2HW: F32, depth_HW: F32, frame_HW4: U8, box_4: I32, found_N5: I32) -> None:
     """Blur the staircase where a nearer part of the face hides a farther one (cheek over hair, nose over cheek).
 
-    layer_HW4: the warped person; box_4: x0, y0, x1, y1 to look at. Only pixels on both sides of a tear are changed,
-    and only inside the person.
+    frame_HW4: the warped person; box_4: x0, y0, x1, y1 to look at; found_N5: scratch, [MOST_FOLDS, 5]. Only pixels on
+    both sides of a tear are changed, and only inside the person.
     """
-    for y in range(max(box_4[1], 1), min(box_4[3], out_HW3.shape[0] - 1)):
-        for x in range(max(box_4[0], 1), min(box_4[2], out_HW3.shape[1] - 1)):
+    found = 0
+    for y in range(max(box_4[1], 1), min(box_4[3], frame_HW4.shape[0] - 1)):
+        for x in range(max(box_4[0], 1), min(box_4[2], frame_HW4.shape[1] - 1)):
             u, v = map_2HW[0, y, x], map_2HW[1, y, x]
             torn = (
                 abs(map_2HW[0, y, x + 1] - u) > FOLD_PX
@@ -256,23 +270,28 @@ def soften_folds(map_2HW: F32, depth_HW: F32, layer_HW4: U8, box_4: I32, out_HW3
                 or abs(map_2HW[1, y + 1, x] - v) > FOLD_PX
                 or abs(v - map_2HW[1, y - 1, x]) > FOLD_PX
             )
-            if not torn or layer_HW4[y, x, 3] < 255 or not drawn_around(depth_HW, y, x):
+            if not torn or frame_HW4[y, x, 3] < 255 or found == found_N5.shape[0] or not drawn_around(depth_HW, y, x):
                 continue
+            found_N5[found, 0], found_N5[found, 1] = y, x
             for c in range(3):
-                centre = 4 * np.int32(layer_HW4[y, x, c])
+                centre = 4 * np.int32(frame_HW4[y, x, c])
                 cross = (
-                    np.int32(layer_HW4[y, x - 1, c])
-                    + layer_HW4[y, x + 1, c]
-                    + layer_HW4[y - 1, x, c]
-                    + layer_HW4[y + 1, x, c]
+                    np.int32(frame_HW4[y, x - 1, c])
+                    + frame_HW4[y, x + 1, c]
+                    + frame_HW4[y - 1, x, c]
+                    + frame_HW4[y + 1, x, c]
                 )
                 corners = (
-                    np.int32(layer_HW4[y - 1, x - 1, c])
-                    + layer_HW4[y - 1, x + 1, c]
-                    + layer_HW4[y + 1, x - 1, c]
-                    + layer_HW4[y + 1, x + 1, c]
+                    np.int32(frame_HW4[y - 1, x - 1, c])
+                    + frame_HW4[y - 1, x + 1, c]
+                    + frame_HW4[y + 1, x - 1, c]
+                    + frame_HW4[y + 1, x + 1, c]
                 )
-                out_HW3[y, x, c] = np.uint8((centre + 2 * cross + corners + 8) >> 4)
+                found_N5[found, 2 + c] = (centre + 2 * cross + corners + 8) >> 4
+            found += 1
+    for n in range(found):
+        for c in range(3):
+            frame_HW4[found_N5[n, 0], found_N5[n, 1], c] = np.uint8(found_N5[n, 2 + c])
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")

@@ -199,7 +199,7 @@ def identity_arrays(decoder: Decoder) -> Arrays:
     room = int(rig.size * EYE_SHARE)
     arrays: Arrays = {
         "person_4HW": decoder._shading.base_HW4.transpose(2, 0, 1),
-        "plate_3X": decoder._plate_HWC[..., :3].reshape(-1, 3).T,
+        "plate_3X": decoder._plate_HW3.reshape(-1, 3).T,
         "limit_23": _limits(decoder.safe_range_23),
         "left_1": np.array([decoder._left]),
         "corners_3T": np.sort(triangles, 1).T.astype(np.int32),
