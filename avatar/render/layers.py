@@ -163,7 +163,11 @@ def lip_steps(rgb_HW3: U8, rig: FittedRig) -> F32:
 
 
 def face_light(rgb_HW3: U8, rig: FittedRig) -> F32:
-    """Least squares of skin brightness against the rig's normals (first-order light); float32 [4]."""
+    """Skin's brightness fitted to the rig's normals (first-order light); float32 [4].
+
+    Least squares, repeated with the weights of Tukey's biweight (Beaton and Tukey 1974), so that a beard, a fringe or
+    a cast shadow does not bend the light.
+    """
     normals = vertex_normals(rig.rest_V3, rig.triangles_T3)
     soft = cv2.GaussianBlur(rgb_HW3, (0, 0), 0.012 * rig.size).astype(np.float32)
     brightness = sample(soft, rig.rest_V3[:, :2]) @ LUMA
@@ -172,10 +176,15 @@ def face_light(rgb_HW3: U8, rig: FittedRig) -> F32:
         centre, radius = rig.rest_V3[ring, :2].mean(0), np.ptp(rig.rest_V3[ring, 0]) * 0.6
         use &= np.linalg.norm(rig.rest_V3[:, :2] - centre, axis=1) > radius
     design = np.c_[np.ones(len(normals)), normals][use]
-    ridge = np.sqrt(0.02 * use.sum()) * np.diag([0.0, 1.0, 1.0, 1.0])
-    solution = np.linalg.lstsq(
-        np.concatenate([design, ridge]), np.concatenate([brightness[use], np.zeros(4)]), rcond=None
-    )[0]
+    wanted = brightness[use]
+    ridge = 0.02 * len(wanted) * np.diag([0.0, 1.0, 1.0, 1.0])
+    trust = np.ones(len(wanted))
+    for _ in range(5):
+        weighted = design * trust[:, None]
+        solution = np.linalg.solve(weighted.T @ design + ridge + 1e-6 * np.eye(4), weighted.T @ wanted)
+        off = wanted - design @ solution
+        reach = 4.7 * max(1.48 * float(np.median(np.abs(off))), 3.0)
+        trust = (1.0 - np.minimum((off / reach) ** 2, 1.0)) ** 2
     front = float(solution[0] + solution[3])
     solution = solution / max(front, 20.0)
     solution[1:] = np.clip(solution[1:], -0.6, 0.6)
