@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from avatar.errors import AvatarError
 from avatar.identity import FRAME_SIZE, load_identity
 from avatar.portrait.store import Identity
 from avatar.render.decoder import Decoder
 from avatar.render.output import FrameFormat, Framing, parse_background
 from config.settings import AvatarSettings
+
+if TYPE_CHECKING:
+    from avatar.render.batch.decoder import TorchDecoder
 
 PREPARED_SIZES: Final = (FRAME_SIZE, 768, 1024)
 """Sizes at which identities are prepared: the smallest that a frame does not enlarge."""
@@ -25,12 +29,25 @@ def identity_of(settings: AvatarSettings) -> Identity:
     return load_identity(settings.portrait, settings, size=size)
 
 
-def open_decoder(settings: AvatarSettings) -> Decoder:
-    """A decoder of the settings' portrait, compiled and warm; takes seconds the first time.
+def open_decoder(settings: AvatarSettings) -> Decoder | TorchDecoder:
+    """A decoder of the settings' portrait on the settings' device, compiled and warm; takes seconds the first time.
 
-    Raises AvatarError for a portrait or a background that cannot be used.
+    Raises AvatarError for a portrait or a background that cannot be used, and for a GPU that is not there.
     """
     shape = frame_format(settings)  # first, because it is quick to refuse
-    decoder = Decoder(identity_of(settings), format=shape)
+    on_cpu = settings.device == "cpu"
+    decoder = Decoder(identity_of(settings), format=shape) if on_cpu else _on_gpu(settings, shape)
     decoder.warm_up()
     return decoder
+
+
+def _on_gpu(settings: AvatarSettings, shape: FrameFormat) -> TorchDecoder:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise AvatarError(
+            "no_gpu", "There is no CUDA GPU that torch can use here.", "Set avatar.device to cpu: it needs none."
+        )
+    from avatar.render.batch.decoder import TorchDecoder
+
+    return TorchDecoder(identity_of(settings), format=shape, device=settings.device)

@@ -30,6 +30,7 @@ class AvatarSettings(Section):
     background: str = Field(
         "photo", description="photo, transparent, a colour such as #e8eef4, or an image file that fills the frame"
     )
+    device: Literal["cpu", "cuda"] = Field("cpu", description="what draws the face: the CPU needs no GPU at all")
     seed: int = Field(0, ge=0, description="seed of blinks, gaze and head motion")
     models_dir: Path | None = Field(None, description="folder that already holds the portrait-analysis model files")
     cache_dir: Path | None = Field(None, description="cache for model files and identities; default ~/.cache/visavis")

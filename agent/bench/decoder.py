@@ -87,7 +87,19 @@ def bench_decoder(settings: Settings, quick: bool, console: Console) -> dict[str
     for stage, milliseconds in one.items():
         if stage not in ("total", "p95"):
             figures[f"decoder_cpu_stage_{stage}_ms"] = round(milliseconds, 3)
-    return figures | _beside_the_loop(settings, quick, console)
+    return figures | _memory(settings) | _beside_the_loop(settings, quick, console)
+
+
+def _memory(settings: Settings) -> dict[str, float | int | str | None]:
+    """Megabytes per prepared identity and per session (avatar/memory.py)."""
+    from avatar.decoders import identity_of
+    from avatar.memory import memory_figures
+    from avatar.render.decoder import Decoder
+
+    identity = identity_of(settings.avatar.model_copy(update={"size": SIZE}))
+    decoder = Decoder(identity, size=SIZE)
+    decoder.warm_up()
+    return {name: round(megabytes, 2) for name, megabytes in memory_figures(identity, decoder).items()}
 
 
 def _beside_the_loop(settings: Settings, quick: bool, console: Console) -> dict[str, float | int | str | None]:
@@ -109,11 +121,13 @@ def _measure(avatar_json: str, frames: int, core: int) -> dict[str, float]:
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    from avatar.decoders import open_decoder
+    from avatar.decoders import identity_of
+    from avatar.render.decoder import Decoder
     from config.settings import AvatarSettings
 
     settings = AvatarSettings.model_validate_json(avatar_json)
-    decoder = open_decoder(settings.model_copy(update={"size": SIZE, "framing": "square", "background": "photo"}))
+    decoder = Decoder(identity_of(settings.model_copy(update={"size": SIZE})), size=SIZE)
+    decoder.warm_up()
     motion_TD = speaking_motion(frames)
     image = np.empty((SIZE, SIZE, 3), np.uint8)
     for motion_D in motion_TD[:10]:

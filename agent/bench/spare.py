@@ -64,11 +64,13 @@ def _draw(avatar_json: str, pipe: Connection) -> None:
 
     cv2.setNumThreads(1)
     from agent.bench.decoder import SIZE, speaking_motion
-    from avatar.decoders import open_decoder
+    from avatar.decoders import identity_of
+    from avatar.render.decoder import Decoder
     from config.settings import AvatarSettings
 
     settings = AvatarSettings.model_validate_json(avatar_json)
-    decoder = open_decoder(settings.model_copy(update={"size": SIZE, "framing": "square", "background": "photo"}))
+    decoder = Decoder(identity_of(settings.model_copy(update={"size": SIZE})), size=SIZE)
+    decoder.warm_up()
     motion_TD = speaking_motion(250)
     image: NDArray[np.uint8] = np.empty(decoder.format.shape, np.uint8)
     pipe.send(None)

@@ -7,6 +7,7 @@ as it is, and what it costs.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -112,7 +113,6 @@ class BatchDecoder:
         self._graph.replay()
         return self._out
 
-    @torch.inference_mode()
     def step(self) -> Tensor:
         """The frame of the last motions once more, step by step, without a graph: for whoever measures stages."""
         motion, changed_B = limit_head(self.slots, self._motion_BD, self._low_D, self._high_D)
@@ -164,6 +164,8 @@ class TorchDecoder:
         self.size: Final = self.format.size
         pinned = self._batch.device.type == "cuda"
         self._host = torch.empty(1, *self.format.shape, dtype=torch.uint8, pin_memory=pinned)
+        self.timings: dict[str, float] = {}
+        """ms of the last frame, the way to the host included; a captured graph has no stages."""
 
     @property
     def clamped(self) -> int:
@@ -182,8 +184,10 @@ class TorchDecoder:
             out = np.empty(self.format.shape, np.uint8)
         elif out.shape != self.format.shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
             raise ValueError(f"`out` must be contiguous uint8 {list(self.format.shape)}.")
+        started = time.perf_counter()
         self._host.copy_(self._batch.render(np.asarray(motion_D, np.float32)[None]))
         np.copyto(out, self._host[0].numpy())
+        self.timings = {"total": (time.perf_counter() - started) * 1e3}
         return out
 
 
