@@ -140,7 +140,7 @@ def take_apart(
     patch_SS3 = np.clip(patch_SS3 / np.where((open_SS > 0)[..., None], shadow, 1.0), 0, 255).astype(np.float32)
     distance = (np.hypot(xx - centre_2[0], yy - centre_2[1]) / radius).astype(np.float32)
     luma = patch_SS3 @ LUMA
-    tone, seen = eye_tone(patch_SS3, clear & (distance > LIMBUS + 0.15))
+    tone, seen = eye_tone(patch_SS3, clear & (distance > LIMBUS + 0.15), open_SS > 0)
 
     # catch-light: brighter than anything that an opening by half the iris leaves; at the limbus, brighter than white
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(0.42 * radius) + 1,) * 2)
@@ -257,9 +257,14 @@ def lid_steps(rgb_HW3: U8, rig: FittedRig, tone_3: F32) -> F32:
         white &= seen[..., 1] > 0.4 * float(tone_3 @ LUMA)
         ends = np.where(white.all(1), 0, white.argmin(1))  # white all the way: that is not an eye's edge
         steps[eye] = along[np.maximum(ends - 1, 0)]
-        wrapped = np.concatenate([steps[eye][-2:], steps[eye], steps[eye][:2]])
-        steps[eye] = np.max(np.stack([wrapped[i : i + len(ring)] for i in range(1, 4)]), 0)
+        steps[eye] = _evened(steps[eye])
     return steps
+
+
+def _evened(step_E: F32) -> F32:
+    """The largest of each vertex and its neighbours, without jumps along the ring: a jump would notch the lid."""
+    wide = np.max([np.roll(step_E, k) for k in (-1, 0, 1)], 0)
+    return np.asarray(np.mean([np.roll(wide, k) for k in (-2, -1, 0, 1, 2)], 0), np.float32)
 
 
 def lid_softness(rgb_HW3: U8, rig: FittedRig) -> F32:

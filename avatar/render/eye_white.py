@@ -34,18 +34,37 @@ CARUNCLE: Final = np.array([0.92, 0.66, 0.60], np.float32)
 """Colour of the caruncle / tone of the white."""
 CARUNCLE_REACH: Final = 0.42
 """Iris radii from the inner corner to where it has faded to a quarter."""
+DARKEST: Final = 0.65
+"""Least brightness of the lit white / the skin around the eye."""
 PLAIN: Final = (196.0, 190.0, 184.0)
 """White of an eye of which nothing is seen."""
 
 
-def eye_tone(patch_SS3: F32, seen_SS: Mask) -> tuple[F32, float]:
-    """Colour of the lit white, float32 [3]: mean of the brighter half of what is seen; and the number of px seen."""
+def eye_tone(patch_SS3: F32, seen_SS: Mask, open_SS: Mask) -> tuple[F32, float]:
+    """Colour of the lit white, float32 [3]: mean of the brighter half of what is seen; and the number of px seen.
+
+    open_SS: inside the lids. Never darker than `DARKEST` of the skin around: then lashes or iris were seen.
+    """
     count = int(seen_SS.sum())
     if count < 6:
-        return np.array(PLAIN, np.float32), 0.0
-    luma = patch_SS3[seen_SS] @ LUMA
-    bright = luma >= np.quantile(luma, 0.5)
-    return patch_SS3[seen_SS][bright].mean(0).astype(np.float32), float(count)
+        tone, count = np.array(PLAIN, np.float32), 0
+    else:
+        luma = patch_SS3[seen_SS] @ LUMA
+        tone = patch_SS3[seen_SS][luma >= np.quantile(luma, 0.5)].mean(0).astype(np.float32)
+    skin = _skin_around(open_SS)
+    least = DARKEST * float(np.median(patch_SS3[skin] @ LUMA)) if skin.any() else 0.0
+    level = float(tone @ LUMA)
+    return (tone + max(least - level, 0.0)).astype(np.float32), float(count)
+
+
+def _skin_around(open_SS: Mask) -> Mask:
+    """A band around the lids, not quite at their edges."""
+    reach = max(1, round(0.12 * len(open_SS)))
+    around, near = (
+        cv2.dilate(open_SS.astype(np.uint8), np.ones((width, width), np.uint8)) > 0
+        for width in (2 * reach + 1, reach + 1)
+    )
+    return np.asarray(around & ~near)
 
 
 def complete_white(
@@ -79,16 +98,14 @@ def complete_white(
 
 
 def _like_white(patch_SS3: F32, open_SS: Mask, tone_3: F32) -> Mask:
-    """Which px have the white's hue rather than the skin's around the eye; all, where the two do not differ."""
+    """Which px have the white's hue rather than the skin's around the eye; by brightness, where the two do
+    not differ."""
     hue = (patch_SS3[..., 0] - patch_SS3[..., 2]) / np.maximum(patch_SS3.sum(-1), 30.0)
-    reach = max(1, round(0.12 * len(patch_SS3)))
-    around = cv2.dilate(open_SS.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > 0
-    near = cv2.dilate(open_SS.astype(np.uint8), np.ones((reach + 1, reach + 1), np.uint8)) > 0
-    skin = around & ~near
+    skin = _skin_around(open_SS)
     white_hue = float(tone_3[0] - tone_3[2]) / max(float(tone_3.sum()), 30.0)
     skin_hue = float(np.median(hue[skin])) if skin.any() else white_hue
     if skin_hue - white_hue < 0.03:
-        return np.ones_like(open_SS)
+        return np.asarray(patch_SS3 @ LUMA > 0.6 * float(tone_3 @ LUMA))
     return np.asarray((skin_hue - hue) / (skin_hue - white_hue) > LIKE_WHITE)
 
 

@@ -32,6 +32,13 @@ LOWER: Final = 0.14
 """How much darker the eye is right above the lower lid."""
 LOWER_REACH: Final = 0.22
 """Iris radii over which that fades."""
+LID_ABOVE: Final = 0.15
+LID_FADE: Final = 0.45
+"""Iris radii: from so far above the open lid on, and over so much, the skin of the closing one fades in."""
+LID_SHADE: Final = 0.14
+"""How much darker it is where it comes out of its fold."""
+LID_GROWS: Final = 0.6
+"""Iris radii that the lid has come down when that skin is laid over fully."""
 LASH_FROM: Final = 0.2
 LASH_ALL: Final = 0.8
 """Shares of closure between which the lashes below the lid's edge appear."""
@@ -109,18 +116,21 @@ def _draw_one(
     layers: Layers, rig: FittedRig, face: DeformedFace, frame_F: F32, eye: int, skin_V3: F32, scale: float, out_HW3: U8
 ) -> None:
     polygon = np.ascontiguousarray(skin_V3[rig.eye_ring_2E[eye], :2])
+    upper = np.ascontiguousarray(skin_V3[rig.lid_upper_2L[eye], :2])
+    lower = np.ascontiguousarray(skin_V3[rig.lid_lower_2L[eye], :2])
+    open_lid = rig.move(rig.neutral_V3[rig.lid_upper_2L[eye]], face.pose)[:, :2] * scale + (scale - 1) / 2
     iris_px = float(frame_F[18]) * scale
-    left, top, right, bottom = raster.pixel_box(polygon, LASH_LENGTH * iris_px, out_HW3.shape[0])
+    around = np.concatenate([polygon, open_lid])
+    left, top, right, bottom = raster.pixel_box(around, LASH_LENGTH * iris_px, out_HW3.shape[0])
     if right <= left or bottom <= top:
         return
     cover = np.empty((bottom - top, right - left), np.float32)
     raster.coverage(polygon, left, top, cover)
-    upper = np.ascontiguousarray(skin_V3[rig.lid_upper_2L[eye], :2])
-    lower = np.ascontiguousarray(skin_V3[rig.lid_lower_2L[eye], :2])
     closed = closure(upper, lower, float(layers.lash_24[eye, 3]) * scale * face.pose.scale)
     draw_eye(
         layers.sclera_2SS3[eye], layers.iris_2SS4[eye], layers.glint_2SS3[eye], layers.eye_origin_22[eye],
-        frame_F, layers.lash_24[eye], float(layers.lid_soft_2[eye]), upper, lower, closed, left, top, cover, out_HW3,
+        frame_F, layers.lash_24[eye], layers.lid_skin_2L4[eye], float(layers.lid_soft_2[eye]),
+        open_lid, upper, lower, closed, left, top, cover, out_HW3,
     )  # fmt: skip
 
 
@@ -147,14 +157,15 @@ def _between(a_3: F32, b_3: F32) -> F32:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def draw_eye(
-    sclera_SS3: F32, iris_SS4: F32, glint_SS3: F32, origin_2: F32, frame_F: F32, lash_4: F32, soft: float,
-    lid_L2: F32, lower_L2: F32, closed: float, left: int, top: int, cover_HW: F32, out_HW3: U8,
+    sclera_SS3: F32, iris_SS4: F32, glint_SS3: F32, origin_2: F32, frame_F: F32, lash_4: F32, skin_L4: F32, soft: float,
+    open_L2: F32, lid_L2: F32, lower_L2: F32, closed: float, left: int, top: int, cover_HW: F32, out_HW3: U8,
 ) -> None:  # fmt: skip
     """One eye. frame_F: 0-1 ball in the (unscaled) frame, 2-5 frame -> portrait at the ball, 6-7 ball in the portrait,
     8-13 two rows that turn a direction on the ball back to the portrait's iris, 14 ball radius now, 15 in the portrait,
     16-17 shift of the catch-light in portrait px, 18 iris radius in the portrait, 19 scale of the frame.
-    lash_4: 0-2 colour of the lashes. soft: iris radii over which the eye fades in under its lids. lid_L2, lower_L2: the
-    lids' edges, frame px, left to right; closed: 0..1."""
+    lash_4: 0-2 colour of the lashes. skin_L4: 0-2 colour of the upper lid's skin along its edge, 3 how much of it
+    covers. soft: iris radii over which the eye fades in under its lids. open_L2, lid_L2, lower_L2: edges of the upper
+    lid when open and now, and of the lower one, frame px, left to right. closed: 0..1."""
     scale = frame_F[19]
     iris_px = frame_F[18] * scale
     # the lid's slope: distances from it are measured across it
@@ -170,6 +181,13 @@ def draw_eye(
         lid, floor = _line_y(lid_L2, float(x)), _line_y(lower_L2, float(x))
         t = (x - lid_L2[0, 0]) / max(along_x, 1e-3)
         arch = 4.0 * t * (1.0 - t)
+        # the part of the lid that has come out of its fold
+        fold = _line_y(open_L2, float(x))
+        rolled = (lid - fold) * level / iris_px
+        fold -= LID_ABOVE * iris_px / level
+        at_skin = min(max(t, 0.0), 0.9999) * last
+        k = int(at_skin)
+        part = at_skin - k
         reach = LASH_ROOT + (LASH_LENGTH - LASH_ROOT) * (0.3 + 0.7 * arch)
         for j in range(cover_HW.shape[0]):
             y = top + j
@@ -210,6 +228,14 @@ def draw_eye(
                     colour = (colour + bilinear(glint_SS3, gu, gv, c)) * light
                     mixed = out_HW3[y, x, c] * (1.0 - cover) + min(max(colour, 0.0), 255.0) * cover
                     out_HW3[y, x, c] = np.uint8(mixed + 0.5)
+            if rolled > 0.0 and arch > 0.0 and fold < y < lid + 0.5:
+                new = min((y - fold) * level / iris_px / LID_FADE, 1.0)
+                shade = 1.0 - LID_SHADE * (1.0 - new)
+                new *= min(rolled / LID_GROWS, 1.0) * skin_L4[k, 3] * min(4.0 * arch, 1.0) * min(lid + 0.5 - y, 1.0)
+                for c in range(3):
+                    base = float(out_HW3[y, x, c])
+                    skin = skin_L4[k, c] + (skin_L4[k + 1, c] - skin_L4[k, c]) * part
+                    out_HW3[y, x, c] = np.uint8(base + (skin * shade - base) * new + 0.5)
             if lashes > 0.0 and arch > 0.0 and -edge < below < reach:
                 if below < 0.0:
                     dark = 1.0 + below / edge

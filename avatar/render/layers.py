@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from avatar.render.crown import round_off
 from avatar.render.eye_layers import EyeLayers, lid_softness, lid_steps, take_eyes
 from avatar.render.images import LUMA, sample, vertex_normals
-from avatar.render.lid_layers import clean_lids, lash_colours
+from avatar.render.lid_layers import clean_lids, lash_colours, lid_skin
 from avatar.render.mouth_own import paint_mouth
 from avatar.render.plate import background_plate
 from avatar.render.rim import rim_colours
@@ -56,6 +56,8 @@ class Layers:
     """px outwards from each vertex of the eye rings to where the lid really begins."""
     lash_24: F32
     """Per eye the colour of its lashes, and how far the lids are apart at rest, px."""
+    lid_skin_2L4: F32
+    """Skin along the upper lids for what unrolls as they close, and how much of it is laid over, 0..1."""
     lid_soft_2: F32
     """How softly each eye's lids end, iris radii; 0 = sharp."""
     lip_M3: F32
@@ -100,6 +102,7 @@ def prepare_layers(rgb_HW3: U8, matte_HW: F32, rig: FittedRig) -> Layers:
         eye_origin_22=eyes.origin_22,
         lid_step_2E=lid_step,
         lash_24=lash_colours(rgb_HW3, rig, lid_step),
+        lid_skin_2L4=lid_skin(rgb_HW3, rig),
         lid_soft_2=lid_softness(rgb_HW3, rig),
         lip_M3=lips,
         lip_step_M=lip_steps(rgb_HW3, rig),

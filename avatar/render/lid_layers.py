@@ -25,6 +25,19 @@ SKIN_AT: Final = (0.7, 1.1)
 """Iris radii outside the lids where skin is surely skin."""
 LASH_ACROSS: Final = (-0.12, 0.22)
 """Iris radii across the upper lid's edge (outwards) in which its lash line lies."""
+LID_STRIP: Final = (0.3, 0.8)
+"""Iris radii above the upper lid between which its skin is seen."""
+NARROW_STRIP: Final = (0.1, 0.35)
+NARROW_SHARE: Final = 0.4
+"""Where glasses leave only this much of it, its share in the colour; the rest is from below the eye."""
+UNDER_STRIP: Final = (0.4, 1.0)
+"""The same below the lower lid."""
+LID_SMOOTH: Final = 0.16
+"""Share of the lid's length over which that is evened."""
+LID_COVER: Final = 0.25
+LID_COVER_GLASSES: Final = 0.88
+HELD_WITHIN: Final = 1.5
+"""Iris radii above a lid within which held glasses leave too little skin to close it with."""
 LASH_DARKEST: Final = 0.75
 """Lashes are at least this much darker than the lid's skin."""
 
@@ -49,6 +62,52 @@ def lash_colours(rgb_HW3: U8, rig: FittedRig, step_2E: F32) -> F32:
         neutral = rig.neutral_V3[:, :2]
         out[eye, 3] = np.linalg.norm(neutral[rig.lid_upper_2L[eye]] - neutral[rig.lid_lower_2L[eye]], axis=1).max()
     return out
+
+
+def lid_skin(rgb_HW3: U8, rig: FittedRig) -> F32:
+    """Skin of the upper lids, for the part that unrolls as they close: float32 [2, L, 4], RGB 0..255 and how much of it
+    is laid over what the portrait's strip between lid and fold looks like when stretched over the ball.
+
+    Taken from that strip, smoothed along the lid. Where glasses are held near it, the strip is rim and lashes: then the
+    skin below the eye has the larger say in the colour, and it covers nearly all.
+    """
+    picture = cv2.GaussianBlur(rgb_HW3, (0, 0), 0.0016 * rig.size).astype(np.float32)
+    out = np.zeros((*rig.lid_upper_2L.shape, 4), np.float32)
+    count = rig.lid_upper_2L.shape[1]
+    along = np.linspace(0.0, 1.0, count)
+    near = np.exp(-0.5 * ((along[:, None] - along) / LID_SMOOTH) ** 2) * np.sin(np.pi * np.clip(along, 0.12, 0.88))
+    near /= near.sum(1, keepdims=True)
+    for eye, ring_E in enumerate(rig.eye_ring_2E):
+        ring, radius = rig.rest_V3[ring_E, :2], float(rig.eyes.iris_radius_2[eye])
+        out_E2 = outward(ring)
+        upper = np.arange(count)
+        lower = np.r_[0, np.arange(len(ring) - 1, count - 2, -1)]
+        held = _held_near(rig, ring[:count], radius)
+        if held == 0.0:
+            skin = _strip(picture, ring[upper], out_E2[upper], LID_STRIP, radius, 0.75)
+        else:
+            above = _strip(picture, ring[upper], out_E2[upper], NARROW_STRIP, radius, 0.75)
+            under = _strip(picture, ring[lower], out_E2[lower], UNDER_STRIP, radius, 0.5)
+            skin = under + NARROW_SHARE * (above - under)
+        out[eye, :, :3] = near @ skin
+        out[eye, :, 3] = LID_COVER + (LID_COVER_GLASSES - LID_COVER) * held
+    return out
+
+
+def _strip(
+    picture_HW3: F32, ring_N2: NDArray[Any], out_N2: F32, reach: tuple[float, float], radius: float, share: float
+) -> NDArray[Any]:
+    """Per vertex the colour of that rank of brightness (0 darkest, 1 brightest) on a line outwards, [N, 3]."""
+    at = ring_N2[:, None] + radius * np.linspace(*reach, 9)[None, :, None] * out_N2[:, None]
+    seen = sample(picture_HW3, at.reshape(-1, 2)).reshape(len(ring_N2), -1, 3)
+    order = np.argsort(seen @ LUMA, axis=1)[:, int(share * 8)]
+    return np.asarray(seen[np.arange(len(ring_N2)), order])
+
+
+def _held_near(rig: FittedRig, upper_L2: NDArray[Any], radius: float) -> float:
+    """1 when glasses hold the skin right above a lid, else 0."""
+    away = np.linalg.norm(rig.rest_V3[:, None, :2] - upper_L2[None, 2:-2], axis=-1).min(1)
+    return float((rig.rigid_V[away < HELD_WITHIN * radius] > 0.5).any())
 
 
 def clean_lids(rgb_HW3: U8, rig: FittedRig, tone_3: F32) -> U8:
