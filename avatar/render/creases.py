@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from avatar.render.creases_folds import FOLDS, GROUPS, Fold, lines, resample
-from avatar.render.creases_skin import CELLS, Grid, smooth
+from avatar.render.creases_skin import CELLS, Grid, face_grid, skin_share, smooth, soft_logs
 from avatar.render.images import LUMA, fill, sample
 from avatar.rig.types import FittedRig
 
@@ -50,7 +50,8 @@ def crease_layers(
     """What takes away the portrait's own folds, and what draws those that an expression makes, per group.
 
     The first: logarithms of gains per colour on the grid `pixels`, float32 [Y, X, 3] each; the second: gains minus
-    one on the grid `cells`, float32 [G, Y, X]. skin_2YX: `skin_share` on `cells`; light_2: `light_direction`.
+    one on the grid `cells`, float32 [G, Y, X]. skin_2YX: `skin_share` on `cells`; light_2: the light on the face,
+    across the picture (`Layers.light_4`).
     """
     logs_HW3 = np.log(np.maximum(rgb_HW3.astype(np.float32), 8.0))
     own = [np.zeros((pixels.height, pixels.width, 3), np.float32) for _ in GROUPS]
@@ -213,6 +214,24 @@ def take_away(fold: FoundFold, strip: Strip, texture_YX3: F32, grid: Grid, rig: 
     return box, away - core * (left - np.clip(left, -GRAIN, GRAIN))
 
 
+def fold_depths(rgb_HW3: U8, rig: FittedRig) -> dict[str, float]:
+    """How deep each fold of FOLDS is in a portrait: mean of the logarithm of brightness that it lacks, largest side.
+
+    A measure for comparisons; 0.01 can hardly be seen, 0.1 is a deep fold.
+    """
+    cells = face_grid(rig)
+    skin_2YX = skin_share(rgb_HW3, soft_logs(rgb_HW3, cells), rig, cells)
+    logs_HW3 = np.log(np.maximum(rgb_HW3.astype(np.float32), 8.0))
+    depths: dict[str, float] = {}
+    for fold in FOLDS:
+        for _, points in lines(fold, rig.rest_V3[rig.landmarks_468, :2]):
+            strip = Strip.around(points, fold, rig)
+            skin_AN = strip.look_grid(skin_2YX[int(fold.group == "smile")], cells)
+            depth = float(find_fold(strip.look(logs_HW3), skin_AN, strip, fold, rig).depth_A.mean())
+            depths[fold.name] = max(depths.get(fold.name, 0.0), depth)
+    return depths
+
+
 def find_fold(logs_AN3: F32, skin_AN: F32, strip: Strip, fold: Fold, rig: FittedRig) -> FoundFold:
     """Look for the portrait's own fold in a strip of logarithms of colours; skin_AN: 0..1."""
     spacing = _length(strip.points_AN2[:, COLUMNS // 2]) / (ROWS - 1) / rig.face_width
@@ -245,6 +264,13 @@ def find_fold(logs_AN3: F32, skin_AN: F32, strip: Strip, fold: Fold, rig: Fitted
     straight = ends[0][:, None] + (ends[1] - ends[0])[:, None] * np.clip(share, 0, 1)[..., None]
     inside = smooth(share / 0.2) * smooth((1.0 - share) / 0.2)
     weight = inside * sure_skin * (sure * strip.taper_A)[:, None]
+    if fold.many:  # lines side by side: all that is darker than the mean across
+        wide = 1.8 * fold.width / per_column
+        skin = np.asarray(sure_skin + 1e-3, np.float32)
+        total = cv2.GaussianBlur(calm_AN3 * skin[..., None], (0, 0), sigmaX=wide, sigmaY=0.5)
+        straight = total / cv2.GaussianBlur(skin, (0, 0), sigmaX=wide, sigmaY=0.5)[..., None]
+        edge = smooth((1.0 - np.abs(strip.across_N) / fold.reach) / 0.3)
+        weight = edge * sure_skin * strip.taper_A[:, None]
     away_AN3 = np.clip(straight - calm_AN3, *OWN_RANGE) * weight[..., None]
     at = strip.across_N[0] + bottom * per_column
     core = smooth((straight - calm_AN3) @ LUMA / 0.08 - 0.5) * weight

@@ -44,6 +44,8 @@ class Fold:
     """How much lighter the side of positive normals (see creases.py) gets, as a share of `strength`."""
     own: bool = True
     """Whether the portrait's own fold may be taken away with the expression."""
+    many: bool = False
+    """Whether the portrait may show several of them side by side."""
     middle: bool = False
 
 
@@ -56,7 +58,7 @@ FOLDS: Final = (
     Fold("nasolabial, inner", (203, (206, 92, 0.55), (216, 186, 0.7), (57, 61, 0.5)), "smile", 0.04, 0.011, 0.0),
     Fold("cheek", (207, 214, (210, 135, 0.3)), "smile", 0.05, 0.013, 0.0),
     Fold("mouth corner", (186, 57, 43, 106), "smile", 0.04, 0.011, 0.07),
-    Fold("under eye", (31, 228, 229, 230, 231, 232), "squint", 0.045, 0.012, 0.12, bulge=0.25),
+    Fold("under eye", (31, 228, 229, 230, 231, 232), "squint", 0.05, 0.012, 0.12, bulge=0.25, many=True),
     Fold("lower lid", (25, 110, 24, 23, 22, 26), "squint", 0.022, 0.007, 0.08),
     Fold("crow's foot, upper", ((113, 226, 0.5), (124, 35, 0.3)), "squint", 0.022, 0.006, 0.07),
     Fold("crow's foot", ((226, 31, 0.4), 35, (143, 111, 0.2)), "squint", 0.022, 0.006, 0.07),
@@ -87,7 +89,7 @@ FOLDS: Final = (
 _SIDED: Final = {
     "smile": {"mouthSmile": 1.5, "mouthDimple": 0.7, "mouthStretch": 0.45, "mouthUpperUp": 0.5, "noseSneer": 0.7,
               "cheekSquint": 0.25},
-    "squint": {"cheekSquint": 1.3, "eyeSquint": 0.8, "mouthSmile": 0.55},
+    "squint": {"cheekSquint": 1.3, "eyeSquint": 0.8, "mouthSmile": 0.7},
 }  # fmt: skip
 _MIDDLE: Final = {
     "raise": {"browInnerUp": 1.0, "browOuterUpLeft": 0.5, "browOuterUpRight": 0.5},

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar.render.images import LUMA, sample, vertex_normals
+from avatar.render.images import LUMA, sample
 from avatar.rig.types import FittedRig
 
 F32 = NDArray[np.float32]
@@ -95,17 +95,6 @@ def shade_tint(logs_YX4: F32, skin_YX: F32) -> F32:
     known = 1.0 + float(np.clip(hue, 0.0, 0.3)) * np.array([-0.9, 0.25, 0.9])
     slope = 0.4 * np.clip(slope, 0.6, 1.5) + 0.6 * known
     return np.asarray(slope / float(slope @ LUMA), np.float32)
-
-
-def light_direction(logs_YX4: F32, rig: FittedRig, grid: Grid) -> F32:
-    """Where the light on the face comes from in the picture's plane, as a vector of length <= 0.5 (x, y)."""
-    normals = vertex_normals(rig.rest_V3, rig.triangles_T3)
-    bright = cv2.GaussianBlur(np.ascontiguousarray(logs_YX4[..., 3]), (0, 0), 0.025 * CELLS)
-    at = sample(np.asarray(bright, np.float32), (rig.rest_V3[:, :2] - (grid.left, grid.top)) / grid.step).ravel()
-    use = normals[:, 2] > 0.35
-    solution = np.linalg.lstsq(np.c_[np.ones(int(use.sum())), normals[use]], at[use], rcond=None)[0]
-    length = float(np.hypot(*solution[1:3]))
-    return np.asarray(solution[1:3] * min(1.0, 0.5 / max(length, 1e-6)), np.float32)
 
 
 def skin_share(rgb_HW3: U8, logs_YX4: F32, rig: FittedRig, grid: Grid) -> F32:

@@ -36,7 +36,6 @@ from avatar.render.creases_folds import drive_matrix, drives
 from avatar.render.creases_skin import (
     Grid,
     face_grid,
-    light_direction,
     outside,
     pixel_grid,
     shade_tint,
@@ -160,12 +159,12 @@ def build_shading(rig: FittedRig, layers: Layers, texture_HW4: U8) -> Shading:
     scale = size / rig.size
     grid = face_grid(rig)
     pixels, box = pixel_grid(grid, scale, size)
+    light = np.ascontiguousarray(layers.light_4, np.float32)
     logs = soft_logs(rgb_HW3, grid)
     skin_2YX = skin_share(rgb_HW3, logs, rig, grid)
-    own, new = crease_layers(rgb_HW3, rig, grid, pixels, skin_2YX, light_direction(logs, rig, grid))
+    own, new = crease_layers(rgb_HW3, rig, grid, pixels, skin_2YX, light[1:3])
     own_N3, own_start_G, own_boxes_G4 = own_differences(own, texture_HW4, box)
     triangles = np.ascontiguousarray(rig.triangles_T3)
-    light = np.ascontiguousarray(layers.light_4, np.float32)
     a, b, c = (rig.rest_V3[triangles[:, i]] for i in range(3))
     sign = 1.0 if np.cross(b - a, c - a)[:, 2].mean() > 0 else -1.0  # as vertex_normals chooses
     neighbours = neighbour_table(rig)
