@@ -55,7 +55,7 @@ def test_everything_is_there(analysis: PortraitAnalysis) -> None:
     }
     assert analysis.face_count == 1 and analysis.face_index == 0 and analysis.source_size == (512, 512)
     assert analysis.score > 0.8
-    assert set(analysis.timings_ms) == {"load_models", "detect", "landmarks", "frame", "matte"}
+    assert set(analysis.timings_ms) == {"load_models", "detect", "landmarks", "frame", "matte", "glasses"}
     assert np.abs(analysis.pose_deg_3).max() < 8, "she faces the camera"
     assert analysis.iris_2K3[0, 0, 0] < analysis.iris_2K3[1, 0, 0], "eye 0 is the one on the image's left"
 
@@ -115,6 +115,15 @@ def test_what_merely_looks_like_a_face_is_none() -> None:
 def test_no_face() -> None:
     error = refused(astronaut()[250:, :250])
     assert error.code == "no_face"
+
+
+def test_a_face_that_cannot_be_made_out_is_mentioned() -> None:
+    picture = astronaut().copy()
+    cv2.fillPoly(
+        picture, [np.array([(176, 118), (224, 108), (272, 118), (262, 160), (225, 180), (188, 160)])], (150, 190, 215)
+    )
+    error = refused(picture)
+    assert error.code == "no_face" and "There may be a face" in error.message and "in front of the face" in error.hint
 
 
 def test_sideways_and_upside_down_are_named() -> None:

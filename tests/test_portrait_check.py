@@ -11,7 +11,10 @@ import pytest
 from PIL import Image
 
 from avatar.errors import PortraitError
-from avatar.portrait.check import Aspect, Grade, PortraitReport, check_portrait, overall
+from avatar.portrait.check import check_portrait
+from avatar.portrait.grades import Aspect, Grade, PortraitReport, overall
+from avatar.portrait.preview import PANEL
+from config.settings import AvatarSettings
 from tests.portrait_pictures import U8, astronaut, encoded
 
 
@@ -30,7 +33,8 @@ def aspects(picture: U8) -> dict[str, Aspect]:
 def test_a_fine_portrait() -> None:
     report = check_portrait(encoded(astronaut()))
     assert report.usable and report.grade in {Grade.GOOD, Grade.FAIR}
-    names = ["size", "sharpness", "light", "balance", "pose", "eyes", "mouth", "glasses", "features", "room"]
+    names = ["size", "sharpness", "light", "balance", "pose", "eyes", "mouth", "occlusion", "glasses"]
+    names += ["features", "room"]
     assert [aspect.name for aspect in report.aspects] == names
     grades = {aspect.name: aspect.grade for aspect in report.aspects}
     assert grades["size"] is Grade.FAIR and grades["mouth"] is Grade.FAIR, "a small face that smiles openly"
@@ -69,7 +73,59 @@ def test_drawn_glasses_are_noticed() -> None:
     for eye in eyes:
         cv2.circle(picture, eye, 36, (20, 20, 20), 5, cv2.LINE_AA)
     cv2.line(picture, (eyes[0][0] + 34, eyes[0][1]), (eyes[1][0] - 34, eyes[1][1]), (20, 20, 20), 6, cv2.LINE_AA)
-    assert clean.grade is Grade.GOOD and aspects(picture)["glasses"].grade is Grade.FAIR
+    worn = aspects(picture)["glasses"]
+    assert clean.text == "No glasses." and worn.text.startswith("Glasses were found")
+    assert worn.value > 3 * clean.value
+    told = check_portrait(encoded(picture), settings=AvatarSettings(glasses="no"))
+    assert {aspect.name: aspect.text for aspect in told.aspects}["glasses"] == "No glasses."
+
+
+def covered(what: str, level: float) -> U8:
+    """The head with something painted in front of the face; the astronaut's eyes at (203, 101) and (246, 103)."""
+    picture = (head(520) * level).astype(np.uint8)
+
+    def place(x: float, y: float) -> list[int]:
+        return [round((x - 95) * 2), round(y * 2)]
+
+    if what == "mask":
+        outline = [place(*p) for p in ((184, 124), (224, 113), (266, 124), (260, 152), (226, 172), (192, 152))]
+        cv2.fillPoly(picture, [np.array(outline)], (150, 190, 215), cv2.LINE_AA)
+    elif what == "dark glasses":
+        for eye in (place(203, 101), place(246, 103)):
+            cv2.ellipse(picture, eye, (38, 28), 0, 0, 360, (18, 18, 20), -1, cv2.LINE_AA)
+    elif what == "hair":
+        cv2.fillPoly(
+            picture, [np.array([place(*p) for p in ((230, 60), (262, 70), (258, 140), (236, 140))])], (40, 28, 20)
+        )
+    elif what == "cup":
+        outline = [place(*p) for p in ((205, 136), (250, 136), (245, 215), (210, 215))]
+        cv2.fillPoly(picture, [np.array(outline)], (225, 225, 220))
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("what", "level", "words"),
+    [
+        ("mask", 1.0, "a mask?"),
+        ("dark glasses", 0.4, "dark glasses?"),
+        ("hair", 0.4, "eye on the picture's right"),
+        ("cup", 1.0, "The lips"),
+    ],
+)
+def test_something_in_front_of_the_face(what: str, level: float, words: str) -> None:
+    report = check_portrait(encoded(covered(what, level)))
+    seen = {aspect.name: aspect for aspect in report.aspects}
+    assert report.grade is Grade.POOR and seen["occlusion"].grade is Grade.POOR
+    assert words in seen["occlusion"].text and "Use a picture" in seen["occlusion"].text
+    if what in {"mask", "cup"}:
+        assert seen["mouth"].text == "Cannot be judged: see occlusion."
+
+
+@pytest.mark.parametrize("level", [0.4, 1.0])
+def test_nothing_in_front_of_a_free_face(level: float) -> None:
+    grey = cv2.cvtColor(head(520), cv2.COLOR_RGB2GRAY)
+    for picture in (covered("nothing", level), np.repeat(grey[..., None], 3, axis=2)):
+        assert aspects(picture)["occlusion"].grade is Grade.GOOD
 
 
 def test_close_crops_lack_room() -> None:
@@ -109,7 +165,7 @@ def test_preview_shows_the_faces(tmp_path: Path) -> None:
     preview = tmp_path / "made" / "preview.png"
     assert check_portrait(encoded(astronaut()), preview=preview).usable
     with Image.open(preview) as drawn:
-        assert drawn.format == "PNG" and drawn.size == (1440, 720)
+        assert drawn.format == "PNG" and drawn.size == (1440 + PANEL, 720)
         left = np.asarray(drawn)[:, :720].astype(int)
     plain = cv2.resize(astronaut(), (720, 720), interpolation=cv2.INTER_CUBIC).astype(int)
     changed = np.abs(left - plain).max(2) > 60
@@ -120,6 +176,22 @@ def test_preview_shows_the_faces(tmp_path: Path) -> None:
     nothing = tmp_path / "nothing.png"
     check_portrait(b"no picture", preview=nothing)
     assert not nothing.exists()
+
+
+def test_preview_marks_what_is_wrong_in_the_colour_of_its_grade(tmp_path: Path) -> None:
+    def red(picture: U8) -> np.ndarray:
+        path = tmp_path / "preview.png"
+        check_portrait(encoded(picture), preview=path)
+        with Image.open(path) as drawn:
+            pixels = np.asarray(drawn).astype(int)
+        return np.abs(pixels - [255, 90, 80]).max(2) < 12
+
+    free, masked = red(head(520)), red(covered("mask", 1.0))
+    framed, words = slice(720, 1440), slice(1440, None)
+    assert not free.any(), "nothing is poor"
+    rows = np.flatnonzero(masked[:, framed].any(1))
+    assert masked[:, framed].sum() > 500 and 250 < rows.min() < rows.max() < 560, "marks on nose and mouth"
+    assert masked[:, words].sum() > 200, "and in words"
 
 
 def test_an_unwritable_preview_is_explained(tmp_path: Path) -> None:

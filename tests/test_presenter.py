@@ -16,7 +16,8 @@ from PIL import Image
 
 from avatar.identity import default_portrait
 from avatar.portrait.analyse import PortraitAnalysis, analyse
-from avatar.portrait.check import Grade, check_portrait
+from avatar.portrait.check import check_portrait
+from avatar.portrait.grades import Grade
 from avatar.portrait.image import load_image
 
 ROOT = Path(__file__).parent.parent

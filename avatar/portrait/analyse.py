@@ -41,6 +41,8 @@ SURE_PRESENCE: Final = 0.95
 MAX_JITTER: Final = 0.02
 """Landmarks of a real face move by up to 1 % of its height between crops, even when blurred, dark or noisy; of things
 that merely look like one by 3 % and more."""
+LIKELY: Final = 0.7
+"""The detector's score from which something that is not confirmed is worth mentioning."""
 RIVAL_SHARE: Final = 0.5
 """A second face at least this tall, compared with the first, makes the choice ambiguous."""
 MAX_OUTSIDE: Final = 0.02
@@ -111,6 +113,8 @@ class PortraitAnalysis:
     """Half the thickness of the strokes, px."""
     glasses_evidence: float = 0.0
     """How much speaks for glasses (glasses.py)."""
+    lens_contrast: float = 0.0
+    """Log lightness of what the rims surround against the cheeks; dark glasses are below -0.9."""
     long_hair: bool = False
     """Hair or cloth hangs beside the neck."""
     safe_range_23: F32 = field(default_factory=lambda: safe_range(np.zeros(3), False))
@@ -200,6 +204,7 @@ def frame_face(
         lenses_2N2=worn.lenses_2N2 if worn.present else worn.lenses_2N2[:, :0],
         glasses_radius=worn.radius,
         glasses_evidence=worn.evidence,
+        lens_contrast=worn.lens_contrast,
         long_hair=hair,
         safe_range_23=safe_range(face.pose_deg_3, hair),
         timings_ms=timings,
@@ -245,10 +250,19 @@ def choose(faces: list[Face], image: PortraitImage, face_index: int | None) -> t
 
 
 def no_face(models: Models, image: PortraitImage) -> PortraitError:
-    """Why no face was found: the error to raise. Looks once more at the picture upside down."""
+    """Why no face was found: the error to raise. Looks once more at the picture upside down, and at what the detector
+    took for a face that the landmark model did not confirm."""
     turned = PortraitImage(np.ascontiguousarray(image.rgb_HW3[::-1, ::-1]))
     if find_faces(models, turned):
         return PortraitError("extreme_pose", f"{image.source} is upside down.", "Turn the picture upright.")
+    unsure = [detection for detection in detect(models.detector, image.rgb_HW3) if detection.score >= LIKELY]
+    if unsure:
+        x, y = (float(v) for v in (unsure[0].box_4[:2] + unsure[0].box_4[2:]) / 2)
+        return PortraitError(
+            "no_face",
+            f"There may be a face in {image.source} at ({x:.0f}, {y:.0f}), but it cannot be made out.",
+            "Use a picture with nothing in front of the face (hand, mask, hair), in focus and lit from the front.",
+        )
     return PortraitError(
         "no_face",
         f"No face was found in {image.source}.",
