@@ -59,10 +59,10 @@ class Patch:
 
     def __init__(self, box: Box, room: Room, size: int) -> None:
         self.box, self.room = box, room
-        used = (room.x_K < box.width_B[:, None]) & (room.y_K < box.height_B[:, None])
+        self.used_BK = (room.x_K < box.width_B[:, None]) & (room.y_K < box.height_B[:, None])
         at = (box.top_B[:, None] + room.y_K) * size + (box.left_B[:, None] + room.x_K)
         # pixels that are not used are written beyond the picture's end
-        self._at_BK = at.masked_fill(~used, float(size * size)).to(torch.int64)
+        self._at_BK = at.masked_fill(~self.used_BK, float(size * size)).to(torch.int64)
 
     def read(self, frame_BCX: Tensor, patch: int = 0) -> Tensor:
         """Colours [B, C, K]; frame_BCX: [B, C, S * S + 1]. patch: which one, where each slot has several boxes."""

@@ -26,22 +26,36 @@ class Lids:
     """Both eyes' upper lids over a patch: how far below them pixels lie, how far they are closed, their lashes."""
 
     def __init__(
-        self, slots: Slots, upper_B2L2: Tensor, lower_B2L2: Tensor, at_2B2YX: Tensor, head_B: Tensor, scale: float
+        self,
+        slots: Slots,
+        upper_B2L2: Tensor,
+        lower_B2L2: Tensor,
+        open_B2L2: Tensor,
+        at_2B2YX: Tensor,
+        head_B: Tensor,
+        scale: float,
     ) -> None:
-        """Lids from image left to right and pixels x, y in frame px; head_B: the head's scale, `scale` the frame's."""
+        """Lids (the upper one as it is and as it is when open), pixels x, y: frame px, lids from left to right.
+
+        head_B: the head's scale; scale: frame px per portrait px.
+        """
         first, last = upper_B2L2[:, :, 0], upper_B2L2[:, :, -1]
         along = last - first
         level = along[..., 0] / along.square().sum(-1).sqrt().clamp(min=1e-6)
-        x = at_2B2YX[0, :, :, :1]
+        x, self._y = at_2B2YX[0, :, :, :1], at_2B2YX[1]
         self._share = (x - first[..., 0, None, None]) / along[..., 0, None, None].clamp(min=1e-3)
         self._arch = 4.0 * self._share * (1.0 - self._share)
         self.iris_px = (slots.eye_iris_radius_2 * scale)[..., None, None]
         across = level[..., None, None] / self.iris_px
-        self.below = (at_2B2YX[1] - line_y(upper_B2L2, x)) * across
-        self._above = (line_y(lower_B2L2, x) - at_2B2YX[1]).clamp(min=0.0) * across
+        self._lid, fold, floor = (line_y(line, x) for line in (upper_B2L2, open_B2L2, lower_B2L2))
+        self.below = (self._y - self._lid) * across
+        self._above = (floor - self._y).clamp(min=0.0) * across
+        self._rolled = (self._lid - fold) * across
+        self._from_fold = (self._y - fold) * across + eyes.LID_ABOVE
         gap = (lower_B2L2 - upper_B2L2).square().sum(-1).amax(-1).sqrt()
         open_ = (slots.eye_lash_24[..., 3] * head_B[:, None] * scale).clamp(min=1e-3)
         self.closed = (1.0 - gap / open_).clamp(0.0, 1.0)[..., None, None]
+        self._skin_B2L4 = slots.eye_lid_skin_2L4
         self._soft = slots.eye_lid_soft_2[..., None, None]
         self._colour = slots.eye_lash_24[..., :3, None, None]
 
@@ -56,6 +70,24 @@ class Lids:
         over = 1.0 / (self._soft + half_px)
         upper, lower = ((away + half_px) * over for away in (self.below.clamp(min=0.0), self._above))
         return (upper.clamp(max=1.0) * lower.clamp(max=1.0)).masked_fill(self._soft <= 0.0, 1.0)
+
+    def draw_skin(self, picture_B23YX: Tensor) -> Tensor:
+        """The part of the upper lid that has come out of its fold, laid over the picture."""
+        last = self._skin_B2L4.shape[2] - 1
+        at = self._share.clamp(0.0, 0.9999) * last  # [B, 2, 1, X]
+        first = at.floor()
+        where = first.to(torch.int64)[:, :, 0, :, None].expand(-1, -1, -1, 4)
+        a, b = self._skin_B2L4[:, :, :-1].gather(2, where), self._skin_B2L4[:, :, 1:].gather(2, where)
+        part = (at - first)[:, :, 0, :, None]
+        colour = torch.lerp(a[..., :3], b[..., :3], part).movedim(-1, 2)[:, :, :, None]
+        to_edge = self._lid + 0.5 - self._y
+        new = (self._from_fold * (1.0 / eyes.LID_FADE)).clamp(max=1.0)
+        shade = 1.0 - eyes.LID_SHADE * (1.0 - new)
+        share = (self._rolled * (1.0 / eyes.LID_GROWS)).clamp(max=1.0) * a[..., 3][:, :, None]
+        share = share * (4.0 * self._arch).clamp(max=1.0)
+        hidden = (self._rolled <= 0.0) | (self._arch <= 0.0) | (self._from_fold <= 0.0) | (to_edge <= 0.0)
+        share = (new * share * to_edge.clamp(max=1.0)).masked_fill(hidden, 0.0)
+        return torch.lerp(picture_B23YX, colour * shade[:, :, None], share[:, :, None])
 
     def draw_lashes(self, picture_B23YX: Tensor) -> Tensor:
         """The upper lashes of a closing lid, laid over the picture."""

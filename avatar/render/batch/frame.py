@@ -94,7 +94,11 @@ class Painter:
         ring = skin.index_select(1, self._mouth_ring)
         width_B = slots.face_width_1[:, 0] * face.pose.scale_B * scale
         lips = Patch(pixel_box(outer, extent(outer) * EDGE_REACH, size), self._lips_room, size)
-        eyes = Patch(pixel_box(eye_rings, extent(eye_rings) * EDGE_REACH, size), self._eye_room, size)
+        eye_edges = pixel_box(eye_rings, extent(eye_rings) * EDGE_REACH, size)
+        open_lids = warp.to_frame(self.rig.move(slots.eye_open_lid_2L3.flatten(1, 2), face.pose), scale)[..., :2]
+        open_lids = torch.unflatten(open_lids, 1, (2, -1))
+        around = torch.cat([eye_rings, open_lids.flatten(0, 1)], 1)
+        eyes = Patch(pixel_box(around, extent(eye_rings) * EDGE_REACH, size), self._eye_room, size)
         opening = Patch(pixel_box(ring[..., :2], 3.0 * CONTACT_WIDTH * width_B, size), self._opening_room, size)
         drawn = self._raster(face, skin, lips.box, eyes.box, opening.box)
 
@@ -112,15 +116,19 @@ class Painter:
         frame[..., :area] = warp.soften_folds(map_2BX, there_BX, warped, inside, picture)
         self.mark("warp")
 
-        def edges(target: int, patch_B3K: Tensor, room: Room) -> Tensor:
+        def edges(target: int, patch: Patch, within_BK: Tensor, number: int = 0) -> Tensor:
             part = self.raster.part(target)
-            shape = (room.height, room.width)
-            return warp.smooth_edges(map_2BD[..., part], there[:, part], colours[:, :3, part], patch_B3K, shape)
+            shape = (patch.room.height, patch.room.width)
+            before = patch.read(frame, number)
+            return warp.smooth_edges(map_2BD[..., part], there[:, part], colours[:, :3, part], within_BK, before, shape)
 
-        lips.write(frame, edges(LIPS, lips.read(frame), lips.room))
-        both = torch.stack([edges(EYES + e, eyes.read(frame, e), eyes.room) for e in range(2)], 1)
+        lips.write(frame, edges(LIPS, lips, lips.used_BK))
+        # the patches of the eyes reach up to where the lid is when open; edges are smoothed around the lids alone
+        x_BK, y_BK = eyes.room.x_K + eyes.box.left_B[:, None], eyes.room.y_K + eyes.box.top_B[:, None]
+        within = torch.unflatten(eye_edges.holds(x_BK, y_BK), 0, (-1, 2))
+        both = torch.stack([edges(EYES + e, eyes, within[:, e], e) for e in range(2)], 1)
         self.mark("edges")
-        self._eyes(face, flat, eye_rings, eyes, frame, both)
+        self._eyes(face, flat, eye_rings, open_lids, eyes, frame, both)
         self.mark("eyes")
         self._mouth(face, ring, width_B, drawn, opening, frame)
         self.mark("mouth")
@@ -167,9 +175,19 @@ class Painter:
         return self.raster.draw(table.permute(2, 0, 1).flatten(1), slots.corners_3T, clip)
 
     def _eyes(
-        self, face: DeformedBatch, flat_BV2: Tensor, rings: Tensor, eyes: Patch, frame: Tensor, both: Tensor
+        self,
+        face: DeformedBatch,
+        flat_BV2: Tensor,
+        rings: Tensor,
+        open_lids: Tensor,
+        eyes: Patch,
+        frame: Tensor,
+        both: Tensor,
     ) -> None:
-        """Both eyes into the frame. rings: [2B, E, 2]; both: the eyes' patches, edges smoothed, [B, 2, 3, K]."""
+        """Both eyes into the frame.
+
+        rings: [2B, E, 2]; open_lids: [B, 2, L, 2]; both: the eyes' patches, edges smoothed, [B, 2, 3, K].
+        """
         shape, origin = (eyes.room.height, eyes.room.width), eyes.box.corners_B4[:, :2]
         cover = torch.unflatten(coverage(rings - origin[:, None], eyes.room), 0, (-1, 2))
         at = (
@@ -178,10 +196,10 @@ class Painter:
         )
         at = torch.unflatten(at, -1, shape)
         upper, lower = torch.unflatten(flat_BV2.index_select(1, self._lids), 1, (2, 2, -1)).unbind(1)
-        lids = Lids(self.slots, upper, lower, at, face.pose.scale_B, self._scale)
+        lids = Lids(self.slots, upper, lower, open_lids, at, face.pose.scale_B, self._scale)
         colour = eye_colours(self.slots, self.rig, face, lids.light(), at, self._scale)
         picture = torch.lerp(torch.unflatten(both, -1, shape), colour, (cover * lids.clear())[:, :, None])
-        picture = lids.draw_lashes(picture).flatten(3)
+        picture = lids.draw_lashes(lids.draw_skin(picture)).flatten(3)
         for eye in range(2):
             eyes.write(frame, picture[:, eye], eye)
 

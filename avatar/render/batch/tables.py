@@ -123,6 +123,9 @@ class Slots:
     eye_iris_radius_2: Tensor
     eye_lash_24: Tensor
     eye_lid_soft_2: Tensor
+    eye_lid_skin_2L4: Tensor
+    eye_open_lid_2L3: Tensor
+    """Upper lids when open, portrait px."""
 
     shade_rest_V2: Tensor
     """Light and folds of the skin: batch/shading.py."""
@@ -225,6 +228,8 @@ def identity_arrays(decoder: Decoder) -> Arrays:
         "eye_iris_radius_2": eyes.iris_radius_2,
         "eye_lash_24": layers.lash_24,
         "eye_lid_soft_2": layers.lid_soft_2,
+        "eye_lid_skin_2L4": layers.lid_skin_2L4,
+        "eye_open_lid_2L3": rig.neutral_V3[rig.lid_upper_2L],
     }
     paint = decoder._paint
     own = len(rig.mouth.vertices_P3)

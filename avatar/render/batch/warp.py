@@ -82,14 +82,14 @@ def stepped(map_2BK: Tensor) -> Tensor:
 
 
 def over(warped_B4X: Tensor, drawn_BX: Tensor, plate_B3X: Tensor) -> tuple[Tensor, Tensor]:
-    """raster.over: [B, 3, X], and the person's opacity."""
+    """raster.under: [B, 3, X], and the person's opacity."""
     opacity = warped_B4X[:, 3] * drawn_BX
     share = (opacity + (opacity >= 128.0)) * (1.0 / 256.0)
     return torch.addcmul(plate_B3X, warped_B4X[:, :3] - plate_B3X, share[:, None]), opacity
 
 
 def opacity(warped_B4X: Tensor, drawn_BX: Tensor, plate_B3X: Tensor) -> tuple[Tensor, Tensor]:
-    """raster.place: the person's own colours where there is any, and their opacity."""
+    """raster.cut_out: the person's own colours where there is any, and their opacity."""
     opacity = warped_B4X[:, 3] * drawn_BX
     return torch.where((opacity > 0.0)[:, None], warped_B4X[:, :3], plate_B3X), opacity
 
@@ -113,16 +113,17 @@ def soften_folds(map_2BX: Tensor, drawn_BX: Tensor, warped_B4X: Tensor, inside_B
     return torch.where(change[:, None], soft, frame_B3X)
 
 
-def smooth_edges(map_2BK: Tensor, drawn_BK: Tensor, colours_B3K: Tensor, patch_B3K: Tensor, shape: tuple[int, int]) -> (
-    Tensor
-):  # fmt: skip
-    """raster.smooth_edges: the patch [B, 3, K] with the pixels replaced whose four samples lie apart.
+def smooth_edges(
+    map_2BK: Tensor, drawn_BK: Tensor, colours_B3K: Tensor, within_BK: Tensor, patch_B3K: Tensor, shape: tuple[int, int]
+) -> Tensor:
+    """raster.smooth_edges: the patch [B, 3, K] with those of its pixels replaced whose four samples lie apart.
 
-    map, drawn, colours: of the map of twice the resolution; shape: rows and columns of the patch.
+    map, drawn, colours: of the map of twice the resolution; within: where edges are looked for; shape:
+    rows and columns of the patch.
     """
     fours = (shape[0], 2, shape[1], 2)
     quads = torch.unflatten(map_2BK, -1, fours)
     spread = quads.amax((-3, -1)) - quads.amin((-3, -1))
     apart = (spread >= raster.EDGE_PX).any(0) & torch.unflatten(drawn_BK, -1, fours).all(-1).all(-2)
     mean = torch.unflatten(colours_B3K, -1, fours).mean((-3, -1))
-    return torch.where(apart.flatten(1)[:, None], mean.flatten(2), patch_B3K)
+    return torch.where((apart.flatten(1) & within_BK)[:, None], mean.flatten(2), patch_B3K)
