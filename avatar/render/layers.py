@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from avatar.render.crown import round_off
 from avatar.render.eye_layers import EyeLayers, lid_softness, lid_steps, take_eyes
-from avatar.render.images import LUMA, sample, vertex_normals
+from avatar.render.images import LUMA, fill, sample, vertex_normals
 from avatar.render.lid_layers import clean_lids, lash_colours, lid_skin
 from avatar.render.mouth_own import paint_mouth
 from avatar.render.plate import background_plate
 from avatar.render.rim import rim_colours
+from avatar.rig.mouth_fit import tooth_mask
 from avatar.rig.types import FittedRig
 
 F32 = NDArray[np.float32]
@@ -91,10 +92,11 @@ def prepare_layers(rgb_HW3: U8, matte_HW: F32, rig: FittedRig) -> Layers:
     eyes: EyeLayers = take_eyes(rgb_HW3, rig)
     lid_step = lid_steps(rgb_HW3, rig, eyes.tone_3)
     light = face_light(rgb_HW3, rig)
-    lips = lip_colours(rgb_HW3, rig)
+    lip_step = lip_steps(rgb_HW3, rig)
+    lips = lip_colours(rgb_HW3, rig, lip_step)
     mouth, mouth_tone = paint_mouth(rgb_HW3, rig, eyes.tone_3, lips, light)
     return Layers(
-        person_HW4=person_layer(clean_lids(rgb_HW3, rig, eyes.tone_3), matte_HW),
+        person_HW4=person_layer(lips_without_mouth(clean_lids(rgb_HW3, rig, eyes.tone_3), rig), matte_HW),
         plate_HW3=background_plate(rgb_HW3, matte_HW, beyond_HW),
         sclera_2SS3=eyes.sclera_2SS3,
         iris_2SS4=eyes.iris_2SS4,
@@ -105,7 +107,7 @@ def prepare_layers(rgb_HW3: U8, matte_HW: F32, rig: FittedRig) -> Layers:
         lid_skin_2L4=lid_skin(rgb_HW3, rig),
         lid_soft_2=lid_softness(rgb_HW3, rig),
         lip_M3=lips,
-        lip_step_M=lip_steps(rgb_HW3, rig),
+        lip_step_M=lip_step,
         mouth_HW3=mouth,
         mouth_tone_43=mouth_tone,
         light_4=light,
@@ -119,16 +121,35 @@ def person_layer(rgb_HW3: U8, matte_HW: F32) -> U8:
     return np.concatenate([np.rint(colour), np.rint(matte_HW[..., None] * 255)], -1).astype(np.uint8)
 
 
-def lip_colours(rgb_HW3: U8, rig: FittedRig) -> F32:
-    """Colour of the lips a third of the way from the inner to the outer edge, smoothed along the lips; [M, 3]."""
+def lip_colours(rgb_HW3: U8, rig: FittedRig, step_M: F32) -> F32:
+    """Colour of the lips where the clean lip begins (`lip_steps`), smoothed along the lips; [M, 3]."""
     inner, outer = rig.rest_V3[rig.mouth_ring_M, :2], rig.rest_V3[rig.lip_outer_M, :2]
-    soft = cv2.GaussianBlur(rgb_HW3, (0, 0), max(0.8, 0.004 * rig.size)).astype(np.float32)
-    at = inner + 0.4 * (outer - inner)
+    soft = cv2.GaussianBlur(rgb_HW3, (0, 0), max(0.8, 0.003 * rig.size)).astype(np.float32)
+    down = rig.R_source_33[:2, 1] / np.linalg.norm(rig.R_source_33[:2, 1])
+    at = inner + step_M[:, None] * down + 0.1 * (outer - inner)
     colours = sample(soft, at)
-    wrapped = np.concatenate([colours[-3:], colours, colours[:3]])
-    kernel = np.array([1, 3, 6, 7, 6, 3, 1], np.float32)
-    kernel /= kernel.sum()
+    wrapped = np.concatenate([colours[-1:], colours, colours[:1]])
+    kernel = np.array([0.25, 0.5, 0.25], np.float32)
     return np.stack([np.convolve(wrapped[:, c], kernel, "valid") for c in range(3)], -1).astype(np.float32)
+
+
+def lips_without_mouth(rgb_HW3: U8, rig: FittedRig) -> U8:
+    """The portrait with its open mouth filled by the colours of the lips around, so that lips take no teeth along."""
+    ring = rig.rest_V3[rig.mouth_ring_M, :2]
+    upper, lower = rig.rest_V3[rig.lip_upper_L, :2], rig.rest_V3[rig.lip_lower_L, :2]
+    if np.linalg.norm(lower - upper, axis=1).max() < APART * rig.face_width:
+        return rgb_HW3
+    x0, y0, width, height = cv2.boundingRect(np.rint(rig.rest_V3[rig.lip_outer_M, :2]).astype(np.int32))
+    x0, y0 = max(x0 - 4, 0), max(y0 - 4, 0)
+    box = slice(y0, y0 + height + 8), slice(x0, x0 + width + 8)
+    inside = np.zeros(rgb_HW3.shape[:2], np.uint8)
+    cv2.fillPoly(inside, [np.rint(ring * 16).astype(np.int32)], 1, shift=4)
+    looks, _ = tooth_mask(rgb_HW3, ring, rig.face_width)
+    mouth = cv2.dilate(np.maximum(inside, looks > 0.2).astype(np.uint8), np.ones((3, 3), np.uint8))
+    out = rgb_HW3.copy()
+    filled = fill(rgb_HW3[box].astype(np.float32), 1.0 - mouth[box])
+    out[box] = np.rint(np.clip(filled, 0, 255))
+    return out
 
 
 def lip_steps(rgb_HW3: U8, rig: FittedRig) -> F32:

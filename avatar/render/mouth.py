@@ -46,7 +46,7 @@ CONTACT_GAP: Final = 0.02
 """Face widths between the lips below which the line of contact begins to show."""
 CONTACT_WIDTH: Final = 0.006
 """Face widths: half width of that line."""
-CONTACT_TONE: Final = np.array([0.52, 0.40, 0.42], np.float32)
+CONTACT_TONE: Final = np.array([0.60, 0.45, 0.45], np.float32)
 """What it leaves of the colours."""
 
 

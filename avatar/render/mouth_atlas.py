@@ -35,8 +35,11 @@ TILES: Final[dict[Part, tuple[int, int, int, int]]] = {
 
 WARM_WHITE: Final = np.array([1.07, 0.985, 0.90], np.float32)
 """Teeth in white light (median of ten open smiles), brightness 1."""
-EYE_SHARE: Final = 0.55
-"""How much of the teeth's hue comes from the eyes' white; the rest is WARM_WHITE."""
+SKIN: Final = np.array([1.31, 0.89, 0.72], np.float32)
+"""Skin in white light (median of the same), brightness 1."""
+EYE_SHARE: Final = 0.4
+SKIN_SHARE: Final = 0.35
+"""How much of the light's hue comes from the eyes' white and from the skin against SKIN; the rest is white light."""
 RED: Final = np.array([1.40, 0.84, 0.80], np.float32)
 """Hue of tongue and gums in white light, brightness 1."""
 TEETH_PER_EYE: Final = 1.12
@@ -48,7 +51,7 @@ GUM_TONE: Final = 0.58
 """Brightness of tongue and gums against teeth."""
 LIFT_CM: Final = 0.1
 """How much higher than average the upper gum begins where nothing is known: gums rarely show."""
-DEEP: Final = np.array([0.27, 0.10, 0.095], np.float32)
+DEEP: Final = np.array([0.25, 0.09, 0.085], np.float32)
 """The darkest place of a mouth against teeth: red light that has come through the cheeks, never black or grey."""
 
 
@@ -85,21 +88,24 @@ def mouth_tones(
     skin_3 = np.median(colours, axis=0)
     skin_hue = skin_3 / max(float(skin_3 @ LUMA), 1.0)
     coloured = float(np.clip(np.ptp(skin_hue) / 0.25, 0.0, 1.0))
-    white = EYE_SHARE * (eye_white_3 / eye) + (1 - EYE_SHARE) * (1 + coloured * (WARM_WHITE - 1))
+    warm = 1 + coloured * (WARM_WHITE - 1)
+    by_skin = np.clip(skin_hue / (1 + coloured * (SKIN - 1)), 0.5, 1.3) * warm
+    white = EYE_SHARE * (eye_white_3 / eye) + SKIN_SHARE * by_skin + (1 - EYE_SHARE - SKIN_SHARE) * warm
     white = white / float(white @ LUMA)
     if teeth_3 is not None:
         bright = float(np.clip(teeth_3 @ LUMA, 0.75 * bright, BRIGHTEST))
         white = teeth_3 / float(teeth_3 @ LUMA)
-    light = white / (1 + coloured * (WARM_WHITE - 1))
+    light = np.sqrt(white / warm)  # red tissue hardly shows a tint of the light
     lip_3 = np.median(lip_M3, axis=0)
     lip_hue = np.clip(lip_3 / max(float(lip_3 @ LUMA), 1.0), [1.1, 0.55, 0.5], [1.65, 0.95, 0.95])
     red = 1 + coloured * (0.75 * RED * light + 0.25 * lip_hue - 1)
     red = red / float(red @ LUMA)
     enamel = np.minimum(white * bright, 248.0)
-    deep = bright * (DEEP * light if coloured > 0.5 else np.full(3, float(DEEP @ LUMA)))
+    deep = bright * (float(DEEP @ LUMA) + coloured * (DEEP * light - float(DEEP @ LUMA)))
+    deep[2] = min(deep[2], deep[1])
     count = len(lip_M3)
     near = [k % count for c in (0, count // 2) for k in (c - 2, c - 1, c, c + 1, c + 2)]
-    corner = lip_M3[near].mean(0) * np.array([0.62, 0.5, 0.5])
+    corner = np.maximum(lip_M3[near].mean(0) * np.array([0.62, 0.5, 0.5]), deep)
     return MouthTones(*(np.asarray(c, np.float32) for c in (enamel, red, deep, corner)))
 
 

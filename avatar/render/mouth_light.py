@@ -26,7 +26,7 @@ DEEPER_SOFT: Final = 0.25
 """How much it widens per depth."""
 NEAR_DEPTH: Final = 0.02
 """Face widths behind the middle of the lips up to which things count as right behind them."""
-AMBIENT: Final = 0.10
+AMBIENT: Final = 0.06
 """Light that reaches any point of the mouth whatever the opening."""
 LIGHT_GAIN: Final = 1.25
 

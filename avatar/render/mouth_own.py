@@ -29,6 +29,8 @@ CLEAR_SHARE: Final = 0.3
 """Share of the front crowns that must be seen for them to be used; below, only their colour is."""
 LEAST_LIGHT: Final = 0.78
 """Shade is taken off down to this much light: deeper shade has no detail left."""
+OWN_HUE: Final = 0.6
+"""How much seen teeth keep of their own hue each; the rest is that of all front teeth."""
 GAP_PX: Final = 11
 """Atlas px between seen teeth that count as seen too: the dark of a gap is part of the picture."""
 
@@ -51,7 +53,10 @@ def paint_mouth(rgb_HW3: U8, rig: FittedRig, eye_white_3: F32, lip_M3: F32, ligh
     brightest = np.quantile(lit[surely] @ LUMA, 0.9) if surely.any() else 255.0
     lit *= np.minimum(brightest / np.maximum(lit @ LUMA, 1.0), 1.0)[..., None]
     if surely.any():
-        tones = mouth_tones(eye_white_3, rgb_HW3, rig, lip_M3, np.median(lit[surely], axis=0))
+        white = np.median(lit[surely], axis=0)
+        own_hue = (lit @ LUMA)[..., None] * (white / float(white @ LUMA))
+        lit = np.asarray(OWN_HUE * lit + (1 - OWN_HUE) * own_hue, np.float32)  # in shade colours are far from true
+        tones = mouth_tones(eye_white_3, rgb_HW3, rig, lip_M3, white)
     atlas = paint_atlas(tones, lip_M3, crown_lift(seen, along, above))
     if surely[front].mean() >= CLEAR_SHARE:
         drawn = tile(atlas, Part.TEETH_UPPER)

@@ -19,7 +19,7 @@ from avatar.rig import kernels
 from avatar.rig.channels import shared_KV3
 from avatar.rig.eyes import gaze_axis
 from avatar.rig.lids import Lids
-from avatar.rig.lips import Lips, lip_seal
+from avatar.rig.lips import Lips, labiodental, lip_seal
 from avatar.rig.types import DeformedFace, FittedRig, HeadPose, Part
 
 F32 = NDArray[np.float32]
@@ -71,7 +71,7 @@ class Deformer:
         share = self._lips.share_of_source(skin, channels)
         self._lips.round_opening(skin, channels)
         skin += np.float32(share) * self._residual_V3
-        mouth_gap = self._lips.touch(skin, seal)
+        mouth_gap = self._lips.touch(skin, seal, labiodental(channels, seal))
 
         pose = head_pose(motion, rig.face_width)
         axis = gaze_axis(motion[space.GAZE]).astype(np.float32)

@@ -25,7 +25,7 @@ from avatar.rig import mesh, snap
 from avatar.rig.basis import Basis
 from avatar.rig.channels import from_dense
 from avatar.rig.eyes import fit_eyes
-from avatar.rig.mouth_fit import fit_mouth
+from avatar.rig.mouth_fit import fit_mouth, lower_teeth_hidden
 from avatar.rig.rigid import clear_lids, rigid_weights
 from avatar.rig.types import FittedRig
 
@@ -124,6 +124,7 @@ def fit_rig(analysis: PortraitAnalysis) -> FittedRig:
     jaw_K6 = basis.jaw_K6.astype(np.float64).copy()
     jaw_K6[:, :3] = jaw_K6[:, :3] @ pose.R_33.T * np.linalg.det(pose.R_33)
     jaw_K6[:, 3:] = pose.turn(jaw_K6[:, 3:])
+    jaw_K6[:, 3:] += np.outer(lower_teeth_hidden(), np.r_[observed.down_2, 0.0]) * width
     snap_shift = neutral_V3 - pose.apply(shape_V3)
     return FittedRig(
         size=size,
@@ -145,9 +146,7 @@ def fit_rig(analysis: PortraitAnalysis) -> FittedRig:
         lid_lower_2L=topology.lid_lower_2L,
         oval_ring=topology.oval_ring,
         eyes=fit_eyes(basis, pose, snap_shift, np.asarray(analysis.iris_2K3, np.float64)),
-        mouth=fit_mouth(
-            pose, neutral_V3, analysis.rgb_HW3, rest_V3[topology.mouth_ring_M, :2], observed.down_2, width
-        ),
+        mouth=fit_mouth(pose, neutral_V3, analysis.rgb_HW3, rest_V3[topology.mouth_ring_M, :2], observed.down_2, width),
         landmarks_468=np.arange(468, dtype=np.int32),
         jaw_K6=_f32(jaw_K6),
         jaw_hinge_3=_f32(pose.apply(basis.jaw_hinge_3[None])[0] + _mouth_shift(snap_shift, topology)),

@@ -13,7 +13,7 @@ from avatar.rig import kernels, mesh
 from avatar.rig.contact import gap, meet, smoothstep
 from avatar.rig.mouth import LINING_ROWS
 from avatar.rig.spread import biharmonic
-from avatar.rig.types import FittedRig
+from avatar.rig.types import FittedRig, Part
 
 F32 = NDArray[np.float32]
 
@@ -29,6 +29,8 @@ UPPER_ARC: Final = 0.3
 """How far the upper lip's line becomes an arc; the lower one's does so wholly."""
 UPPER_LINING: Final = 0.4
 """The upper lip shows this much of its lining, the lower lip all: we look at it from above."""
+BITE_SHOWN: Final = 0.020
+"""Face widths of the upper teeth that F and V show above their edge."""
 SEAL_JAW: Final = 0.03
 """mouthClose is measured against jawOpen, but against no less than this (M, B and P hardly open the jaw)."""
 LIKENESS: Final = 0.08
@@ -55,6 +57,12 @@ def lip_seal(motion_D: NDArray[Any]) -> float:
     return max(smoothstep(0.4, 0.9, closed), smoothstep(0.12, 0.3, press), smoothstep(0.4, 0.8, roll))
 
 
+def labiodental(channels_K: NDArray[Any], seal: float) -> float:
+    """0..1: how far the lower lip rests on the upper teeth (F, V): rolled in while the upper lip is not."""
+    lower, upper = (float(channels_K[k]) for k in _ROLL[::-1])
+    return smoothstep(0.25, 0.5, lower) * (1.0 - smoothstep(0.2, 0.45, upper)) * (1.0 - seal)
+
+
 class Lips:
     """Precomputed operators. Methods that take `skin_V3` change it in place."""
 
@@ -73,6 +81,8 @@ class Lips:
         self._around_M, self._across_M = self._ring[around], self._ring[(-around) % count]
         is_upper = np.isin(self._ring, self._upper)
         self._lining_share_M1 = np.where(is_upper, UPPER_LINING, 1.0).astype(np.float32)[around, None]
+        self._bite_L = self._biting_edge()
+        self._bite_share_L = np.array([smoothstep(0.0, 0.8, float(b)) for b in self._bow_L], np.float32)
         self._into = np.ascontiguousarray(-rig.R_source_33[:, 2])
         self._source_gap = 0.0
         self._source_mouth = np.zeros(len(_MOUTH), np.float32)
@@ -119,10 +129,20 @@ class Lips:
             skin_V3[line, :2] += np.float32(share) * (self._arc_LL @ skin_V3[line, :2] - skin_V3[line, :2])
         self._carry(skin_V3, before)
 
-    def touch(self, skin_V3: F32, seal: float) -> float:
-        """Lips never cross, and meet as far as `seal` says. Returns the largest opening left, px."""
+    def touch(self, skin_V3: F32, seal: float, bite: float = 0.0) -> float:
+        """Lips never cross, and meet as far as `seal` says. Returns the largest opening left, px.
+
+        bite: how far (0..1) the lower lip meets the edge of the upper teeth instead, and the upper lip bares them.
+        """
         upper, lower = self._upper, self._lower
         before = skin_V3[self._ring]
+        if bite > 0.0:
+            share = np.float32(bite) * self._bite_share_L
+            bare = self._bite_L - np.float32(BITE_SHOWN * self._rig.face_width) * self._bite_share_L
+            raised = bare - skin_V3[upper, :2] @ self._down
+            met = self._bite_L - skin_V3[lower, :2] @ self._down
+            skin_V3[upper, :2] += (share * raised)[:, None] * self._down
+            skin_V3[lower, :2] += (share * met)[:, None] * self._down
         seal_L = np.full(len(upper), seal, np.float32)
         skin_V3[upper], skin_V3[lower] = meet(skin_V3[upper], skin_V3[lower], self._down, seal_L)
         self._carry(skin_V3, before)
@@ -144,6 +164,16 @@ class Lips:
         rows = ring + _SIN * (radius * inward) + (1.0 - _COS) * back
         normals = _SIN * inward - _COS * self._into
         return rows.reshape(-1, 3), normals.reshape(-1, 3)
+
+    def _biting_edge(self) -> F32:
+        """Where the upper teeth's edge lies behind each pair of the lips, px along the face's down direction; [L]."""
+        mouth, across = self._rig.mouth, np.array([self._down[1], -self._down[0]])
+        rows = (mouth.part_P == Part.TEETH_UPPER) & (mouth.uv_P2[:, 1] == 1.0)
+        edge = mouth.vertices_P3[rows, :2]
+        lips = self._rig.neutral_V3[self._upper, :2]
+        front = slice(len(edge) // 4, -(len(edge) // 4))  # further back the arch turns away
+        edge = edge[front]
+        return np.asarray(np.interp(lips @ across, edge @ across, edge @ self._down), np.float32)
 
     def _mean_gap(self, skin_V3: F32) -> float:
         return float(np.maximum(gap(skin_V3[self._upper], skin_V3[self._lower], self._down), 0.0).mean())

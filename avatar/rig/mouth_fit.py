@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.motion.space import EXPRESSION_DIM, INDEX
 from avatar.rig.mouth import UPPER, build_mouth
 from avatar.rig.types import MouthGeometry, Part
 
@@ -140,6 +141,17 @@ def move_teeth(mouth: MouthGeometry, own: OwnTeeth, down_2: NDArray[Any], face_w
     vertices = mouth.vertices_P3.copy()
     vertices[teeth, :2] += (shift + curve[teeth])[:, None] * down_2
     return replace(mouth, vertices_P3=vertices.astype(np.float32))
+
+
+def lower_teeth_hidden() -> F64:
+    """How much lower (face widths) the lower row and the tongue lie at full weight of each channel [K].
+
+    Rounded lips and a lower lip that is rolled in stand before the lower teeth; the kit's open them instead.
+    """
+    out = np.zeros(EXPRESSION_DIM)
+    for name, centimetres in (("mouthPucker", 0.45), ("mouthFunnel", 0.3), ("mouthRollLower", 0.3)):
+        out[INDEX[name]] = centimetres * CM_PER_FACE
+    return out
 
 
 def fit_mouth(
