@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from avatar.render import raster
 from avatar.render.decoder import Decoder
-from avatar.render.eyes import eye_frames
+from avatar.render.eyes import eye_frames, eyes_seen
+from avatar.render.warp_mesh import to_frame
 from avatar.rig.types import FittedRig
 from tests.render_samples import decoder, identity, motion
 
@@ -78,3 +82,74 @@ def test_an_eye_outside_the_frame_is_no_trouble() -> None:
     small = Decoder(identity(), size=128)
     for shift in (-0.25, 0.25):
         assert small.render(motion(headX=shift, headY=shift, headLogScale=0.25, headYaw=shift)).any()
+
+
+gazes = st.tuples(st.floats(-20, 20), st.floats(-12, 12), st.floats(-15, 15), st.floats(-10, 10))
+"""Degrees: gaze azimuth and elevation, head yaw and pitch."""
+
+
+def looking(gaze: tuple[float, float, float, float], blink: float, **channels: float) -> NDArray[np.float32]:
+    azimuth, elevation, yaw, pitch = np.radians(gaze).tolist()
+    return motion(
+        gazeAzimuth=azimuth, gazeElevation=elevation, headYaw=yaw, headPitch=pitch, eyeBlink=blink, **channels
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(gaze=gazes, squint=st.floats(0, 1), wide=st.floats(0, 1), size=st.sampled_from([256, 512]))
+def test_a_blink_hides_more_and_more_and_then_all_of_the_eye(
+    gaze: tuple[float, float, float, float], squint: float, wide: float, size: int
+) -> None:
+    draw = decoder(size)
+    scale = size / draw.rig.size
+    before = np.full(2, np.inf)
+    for blink in np.linspace(0.0, 1.0, 7):
+        face = draw.rig.deform(looking(gaze, float(blink), eyeSquint=squint, eyeWide=wide))
+        seen = eyes_seen(draw._layers, draw.rig, face, to_frame(face.skin_V3, scale), scale, size).sum(1)
+        assert np.isfinite(seen).all()
+        # whole px of a small eye: a px on the lid's edge may round up once
+        assert (seen <= before + 0.5).all()
+        before = seen
+    assert (before == 0.0).all()
+
+
+@settings(max_examples=12, deadline=None)
+@given(gaze=gazes, turned=st.floats(-20, 20), blink=st.floats(0, 1))
+def test_nothing_of_an_eye_lies_outside_its_lids(
+    gaze: tuple[float, float, float, float], turned: float, blink: float
+) -> None:
+    """What changes when only the eye turns is what shows of it: all inside the lids' outline."""
+    draw = decoder(SIZE)
+    gaze = (*gaze[:3], 0.0)  # on a level head: lids follow the eye's way up and down in the head
+    first = draw.render(looking(gaze, blink)).astype(int)
+    second = draw.render(looking((turned, *gaze[1:]), blink)).astype(int)
+    changed = np.abs(second - first).max(-1) > 0
+    skin = draw.rig.deform(looking(gaze, blink)).skin_V3
+    for ring in draw.rig.eye_ring_2E:
+        cover = np.empty((SIZE, SIZE), np.float32)
+        raster.coverage(np.ascontiguousarray(skin[ring, :2]), 0, 0, cover)
+        changed &= cover == 0.0
+    assert not changed.any()
+
+
+@pytest.mark.parametrize("eye", [0, 1])
+def test_a_closed_eye_has_a_dark_fringe_under_its_lid(eye: int) -> None:
+    draw = decoder(SIZE)
+    face = draw.rig.deform(motion(eyeBlink=1.0))
+    luma = draw.render(motion(eyeBlink=1.0)).astype(float).mean(-1)
+    lid = face.skin_V3[draw.rig.lid_upper_2L[eye][4:-4], :2]
+    reach = draw.rig.eyes.iris_radius_2[eye]
+
+    def along(shift: float) -> float:
+        return float(np.mean([luma[round(y + shift * reach), round(x)] for x, y in lid]))
+
+    assert along(0.03) < 0.7 * along(-0.8)
+    assert along(0.03) < 0.7 * along(1.0)
+
+
+@pytest.mark.parametrize("name", ["sclera_2SS3", "iris_2SS4", "glint_2SS3", "lash_24", "lid_skin_2L4", "lid_soft_2"])
+def test_what_eyes_are_painted_from_is_finite_and_in_range(name: str) -> None:
+    values = getattr(decoder(SIZE)._layers, name)
+    assert np.isfinite(values).all()
+    assert values.min() >= 0
+    assert values.max() <= 256

@@ -94,7 +94,7 @@ def complete_white(
     fade = np.clip((distance_SS - KEEP_RADII[0]) / (KEEP_RADII[1] - KEEP_RADII[0]), 0.0, 1.0)
     keep = cv2.GaussianBlur(cv2.erode(trusted.astype(np.float32), np.ones((2, 2), np.uint8)), (0, 0), 0.8)
     keep = (keep * fade * trusted)[..., None]
-    return np.asarray(surface + (patch_SS3 - surface) * keep, np.float32)
+    return np.asarray(np.clip(surface + (patch_SS3 - surface) * keep, 0.0, 255.0), np.float32)
 
 
 def _like_white(patch_SS3: F32, open_SS: Mask, tone_3: F32) -> Mask:

@@ -94,14 +94,15 @@ def eyes_seen(layers: Layers, rig: FittedRig, face: DeformedFace, skin_V3: F32, 
     Drawn by `draw_eyes`' own means with marked colours, so it is exactly 0, 0 when nothing of the eye is left in the
     picture; shade and lashes in front count as covering. size: side of the frame, px. For checks, not for every frame.
     """
-    red, green = np.array([255, 0, 0], np.float32), np.array([0, 255, 0], np.float32)
+    red, green, black = (np.array(c, np.float32) for c in ([255, 0, 0], [0, 255, 0], [0, 0, 0, 1]))
     iris = np.concatenate([np.zeros_like(layers.iris_2SS4[..., :3]) + green, layers.iris_2SS4[..., 3:]], -1)
     marked = replace(
         layers,
         sclera_2SS3=np.zeros_like(layers.sclera_2SS3) + red,
         iris_2SS4=iris,
         glint_2SS3=np.zeros_like(layers.glint_2SS3),
-        lash_24=layers.lash_24 * np.array([0, 0, 0, 1], np.float32),
+        lash_24=layers.lash_24 * black,
+        lid_skin_2L4=layers.lid_skin_2L4 * black,
     )
     frames = eye_frames(rig, face, scale)
     seen = np.zeros((2, 2), np.float32)
