@@ -63,7 +63,8 @@ def collar_line(person_HW4: U8, rig: FittedRig) -> tuple[F32, F32] | None:
         line[c] = at_YC[row, c]
         above, below = skin_YC[: row + 1, c], skin_YC[row + 1 : row + 1 + ROWS // 6, c]
         seen = inside_YC[row + 1 : row + 1 + ROWS // 6, c]
-        sure[c] = row >= 4 and above.mean() > 0.6 and len(below) > 4 and seen.all() and below.mean() < 0.3
+        if row >= 4 and len(below) > 4 and seen.all():
+            sure[c] = above.mean() > 0.6 and below.mean() < 0.3
     if sure.mean() < AGREEING:
         return None
     # outliers (a pendant, a strand of hair) do not make the line: median, then mean over neighbours
@@ -82,7 +83,7 @@ def _skin_likeness(colour_YC3: F32, soft_HW4: F32, rig: FittedRig) -> F32:
     """0..1: how much colours look like this face's skin, in light or shade."""
     skin = sample(soft_HW4, rig.rest_V3[:, :2])[:, :3]
     bright = skin @ LUMA
-    skin = skin[(bright > np.quantile(bright, 0.3)) & (bright < np.quantile(bright, 0.9))]
+    skin = skin[(bright >= np.quantile(bright, 0.3)) & (bright <= np.quantile(bright, 0.9))]
     hue, middle = _hue(skin), np.median(_hue(skin), axis=0)
     spread = np.maximum(1.48 * np.median(np.abs(hue - middle), axis=0), 0.09)
     away = np.abs(_hue(colour_YC3) - middle)

@@ -2,7 +2,7 @@
 
 Blurred backgrounds are continued smoothly along their edges (Bertalmio, Bertozzi, Sapiro: Navier-Stokes, Fluid
 Dynamics, and Image and Video Inpainting, CVPR 2001, at half resolution), textured ones with patches of themselves
-(`patches.py`), each where the picture around is so; both get the picture's grain. docs/face/head.md has the comparison.
+(`patches.py`), each where the picture around is so. Smooth fills get the picture's grain. docs/face/head.md has the comparison.
 
 Shape suffixes: H x W frame pixels.
 """
@@ -24,12 +24,16 @@ B = NDArray[np.bool_]
 
 MARGIN: Final = 0.01
 """Frame sides around the matte that are not trusted: hair that the matte missed would stay behind as a ghost."""
+PLAIN: Final = 0.8
+"""Levels of such detail below which a background has none, so that what fine detail there is must be hair."""
 STRAND_REACH: Final = 0.08
 """Frame sides from the matte within which loose hair is looked for."""
 REACH: Final = 0.16
 """Frame sides that a motion can uncover at most; deeper inside the fill need not be sharp."""
-ROUGH: Final = (1.1, 1.9)
+ROUGH: Final = (1.5, 2.6)
 """Levels (0..255) of detail of about 2 px below which a background counts as smooth, above which as textured."""
+UNEXPLAINED: Final = 0.3
+"""Share of the background's variance that may be left when it counts as a mere gradient (half of it: entirely)."""
 GRAIN: Final = (0.8, 1.6, 3.2)
 """px: the bands of the picture's noise."""
 MOST_GRAIN: Final = 5.0
@@ -63,37 +67,40 @@ def continued(rgb_HW3: U8, known_HW: B) -> U8:
     """The picture with the unknown filled from the known; uint8 [H, W, 3]."""
     rgb = rgb_HW3.astype(np.float32)
     reach = max(8, round(REACH * rgb.shape[0]))
-    textured = roughness(rgb, known_HW)[..., None]
-    known_HW = known_HW & ~strands(rgb, known_HW, textured[..., 0])
+    rough = roughness(rgb, known_HW)
+    known_HW = known_HW & ~strands(rgb, known_HW, rough)
+    textured = np.clip((rough - ROUGH[0]) / (ROUGH[1] - ROUGH[0]), 0, 1)[..., None]
+    textured = textured * textured * (3 - 2 * textured)
     smooth = _along_edges(rgb_HW3, known_HW, reach)
     patched = continue_texture(rgb, known_HW, reach)
-    filled = smooth + grain(rgb, known_HW) + textured * (patched - smooth)
+    grainy = smooth + grain(rgb, known_HW)
+    filled = grainy + textured * (patched - grainy)
     return np.asarray(np.where(known_HW[..., None], rgb_HW3, np.clip(np.rint(filled), 0, 255)), np.uint8)
 
 
-def strands(rgb_HW3: F32, known_HW: B, textured_HW: F32) -> B:
+def strands(rgb_HW3: F32, known_HW: B, rough_HW: F32) -> B:
     """Loose hair that the matte missed: fine detail beside the person, where the background has none; bool [H, W]."""
     fine = np.abs(rgb_HW3 - cv2.GaussianBlur(rgb_HW3, (0, 0), 3.0)).mean(-1)
     if not known_HW.any():
         return np.zeros_like(known_HW)
     limit = 4.0 * float(np.median(fine[known_HW])) + 2.0
     near = cv2.distanceTransform(known_HW.astype(np.uint8), cv2.DIST_L2, 3) < STRAND_REACH * rgb_HW3.shape[0]
-    hair = known_HW & near & (fine > limit) & (textured_HW < 0.3)
+    hair = known_HW & near & (fine > limit) & (rough_HW < PLAIN)
     return np.asarray(cv2.dilate(hair.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0)
 
 
 def roughness(rgb_HW3: F32, known_HW: B) -> F32:
-    """0 where the background around is smooth .. 1 where it is textured, continued over the unknown; [H, W]."""
+    """Levels of detail of about 2 px in the background around each pixel, continued over the unknown; [H, W]."""
     side = rgb_HW3.shape[0]
     filled = fill(rgb_HW3, known_HW.astype(np.float32))
     detail = np.abs(cv2.GaussianBlur(filled, (0, 0), 2.0) - cv2.GaussianBlur(filled, (0, 0), 4.0)).mean(-1)
+    detail = np.minimum(detail, 2 * ROUGH[1])  # one strong edge is no texture
     inside = cv2.erode(known_HW.astype(np.uint8), np.ones((7, 7), np.uint8)).astype(np.float32)
     sigma = 0.05 * side
     weight = cv2.GaussianBlur(inside, (0, 0), sigma)
     local = cv2.GaussianBlur(detail * inside, (0, 0), sigma) / np.maximum(weight, 1e-4)
     local = fill(local[..., None], (weight > 0.02).astype(np.float32))[..., 0]
-    share = np.clip((local - ROUGH[0]) / (ROUGH[1] - ROUGH[0]), 0, 1)
-    return np.asarray(share * share * (3 - 2 * share), np.float32)
+    return np.asarray(local, np.float32)
 
 
 def grain(rgb_HW3: F32, known_HW: B) -> F32:
@@ -124,19 +131,37 @@ def _along_edges(rgb_HW3: U8, known_HW: B, reach: int) -> F32:
     share = known_HW.astype(np.float32)[..., None]
     small = cv2.resize(rgb_HW3 * share, half, interpolation=cv2.INTER_AREA)
     small = small / np.maximum(cv2.resize(share, half, interpolation=cv2.INTER_AREA), 1e-3)[..., None]
+    trend = _trend(small.astype(np.float32), small_known)  # long gradients go on as they are; the rest is filled
+    small = small - trend
     away = cv2.distanceTransform((~small_known).astype(np.uint8), cv2.DIST_L2, 3)
     rough = fill(small, small_known.astype(np.float32))
     # without grain, which would be drawn out into streaks
     weight = cv2.GaussianBlur(small_known.astype(np.float32), (0, 0), 1.5)
     soft = cv2.GaussianBlur(small * small_known[..., None], (0, 0), 1.5) / np.maximum(weight, 1e-3)[..., None]
-    start = np.clip(np.rint(np.where(small_known[..., None], soft, rough)), 0, 255).astype(np.uint8)
+    start = np.where(small_known[..., None], soft, rough) / 2 + 128
     near = (~small_known & (away <= reach / 2)).astype(np.uint8)
-    lined = np.asarray(cv2.inpaint(start, near, 5, cv2.INPAINT_NS), np.float32)
+    start = np.clip(np.rint(start), 0, 255).astype(np.uint8)
+    lined = np.asarray(cv2.inpaint(start, near, 5, cv2.INPAINT_NS), np.float32) * 2 - 256
     # its streaks grow uncertain with depth: they fade into the interpolation
     fade = np.clip(away / (reach / 2) * 1.5 - 0.5, 0, 1)[..., None]
     both = lined + fade * (rough - lined)
-    both = cv2.GaussianBlur(both, (0, 0), 1.0) * ~small_known[..., None] + small * small_known[..., None]
+    both = cv2.GaussianBlur(both, (0, 0), 1.0) * ~small_known[..., None] + small * small_known[..., None] + trend
     return np.asarray(cv2.resize(both.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+def _trend(picture_HW3: F32, known_HW: B) -> F32:
+    """The quadratic surface closest to the known, inside its range, as far as it explains it; float32 [H, W, 3]."""
+    height, width = known_HW.shape
+    y, x = (np.mgrid[:height, :width] / max(height, width) - 0.5).astype(np.float32)
+    design = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
+    known, at = picture_HW3[known_HW][::7], design[known_HW][::7]
+    if len(known) < 50:
+        return np.zeros_like(picture_HW3)
+    solution = np.linalg.lstsq(at, known, rcond=None)[0]
+    left = float(((known - at @ solution) ** 2).sum() / max(float(((known - known.mean(0)) ** 2).sum()), 1.0))
+    trust = np.clip((UNEXPLAINED - left) / (0.5 * UNEXPLAINED), 0, 1)
+    surface = np.clip(design @ solution, *np.quantile(known, (0.01, 0.99), axis=0))
+    return np.asarray(trust * surface, np.float32)
 
 
 def studio(side: int) -> U8:
