@@ -50,23 +50,17 @@ def batch() -> RigBatch:
 
 
 COUNT = 6
-row = st.builds(
-    lambda picked, tail: (picked, tail),
-    st.dictionaries(st.integers(0, space.EXPRESSION_DIM - 1), st.floats(0, 1, width=32), max_size=12),
-    st.lists(st.floats(0, 1, width=32), min_size=8, max_size=8),
-)
 
 
 @st.composite
 def motions(draw: st.DrawFn) -> F32:
-    """A motion for each slot, anywhere in range: float32 [COUNT, 52]."""
-    out = np.zeros((COUNT, space.DIM), np.float32)
-    for motion_D in out:
-        picked, tail = draw(row)
-        for channel, share in picked.items():
-            motion_D[channel] = share * space.HIGH_D[channel]
-        end = slice(space.EXPRESSION_DIM, space.DIM)
-        motion_D[end] = space.LOW_D[end] + np.array(tail, np.float32) * (space.HIGH_D[end] - space.LOW_D[end])
+    """A motion for each slot, anywhere in range, few channels or many: float32 [COUNT, 52]."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    out = rng.uniform(space.LOW_D, space.HIGH_D, (COUNT, space.DIM)).astype(np.float32)
+    out[:, : space.EXPRESSION_DIM] *= rng.random((COUNT, space.EXPRESSION_DIM)) < draw(st.floats(0.0, 0.5))
+    for name, value in draw(st.dictionaries(st.sampled_from(space.NAMES), st.floats(0, 1), max_size=6)).items():
+        low, high = space.LOW_D[INDEX[name]], space.HIGH_D[INDEX[name]]
+        out[:, INDEX[name]] = low + value * (high - low)
     return out
 
 

@@ -4,7 +4,9 @@ The same steps in the same order as `Deformer.deform`, written without branches:
 for the device and reads and writes the same memory every time, so it can be captured in a CUDA graph or compiled.
 `set_slot` swaps an identity by copying into that memory; a captured graph stays valid.
 
-Where the numpy path skips work (lips that are not open, no glasses), the arithmetic here comes to "nothing" by itself.
+Where the numpy path skips work (lips that are not open, no glasses), the arithmetic here comes to nothing by itself. A
+frame is about 180 kernels, most of them tiny: what counts for a small batch is their number, so what depends on the
+identity alone is multiplied out beforehand (batch_slots.py).
 
 Shape suffixes: B sessions; V skin vertices, P vertices of the mouth's inside, K = 44 channels, D = 52 motion numbers,
 L vertices of a line (lip or lid), M of the mouth ring, E of an eye ring, N rows that a ring carries along.
@@ -83,21 +85,29 @@ class RigBatch:
         self._take_topology(first.topology)
         self._basis_KX = self._constant(shared_KV3().reshape(EXPRESSION_DIM, -1))
         self._low_D, self._high_D = self._constant(space.LOW_D), self._constant(space.HIGH_D)
-        self._spreaders_K = self._marks(deform._SPREADERS)
-        self._ring_K = self._marks([_PUCKER, _FUNNEL])
+        seal_from, seal_to = np.array([[0.4, 0.12, 0.4], [0.9, 0.3, 0.8]])  # lips.lip_seal
+        self._seal_pairs = self._index([_CLOSE, _CLOSE, *lips._PRESS, *lips._ROLL])
+        self._seal_slope_3 = self._constant(1.0 / (seal_to - seal_from))
+        self._seal_start_3 = self._constant(-seal_from / (seal_to - seal_from))
+        self._seal_jaw_3, self._seal_rest_3 = self._constant([1.0, 0.0, 0.0]), self._constant([0.0, 1.0, 1.0])
         self._close_K = self._marks([_CLOSE]) > 0
+        self._ring_K, self._spread_K = self._marks([_PUCKER, _FUNNEL]), -_SPREAD_BACK * self._marks(deform._SPREADERS)
         self._roll_K = deform.SEAL_ROLL * self._marks(deform._ROLL)
-        self._mouth_K = self._index(lips._MOUTH)
+        self._likeness_K1 = -self._marks(lips._MOUTH)[:, None] / lips.LIKENESS
+        self._corner_power = self._constant(lips.CORNER_POWER)
         self._blink_2 = self._index(_BLINK)
-        self._press_2, self._roll_2 = self._index(lips._PRESS), self._index(lips._ROLL)
-        self._flat_3, self._depth_3 = self._constant([1.0, 1.0, 0.0]), self._constant([0.0, 0.0, 1.0])
-        self._one = self._constant(1.0)
-        self._sin_R11, self._cos_R11 = self._constant(lips._SIN), self._constant(lips._COS)
-        self._arc_share_2 = self._constant([lips.UPPER_ARC, 1.0])[:, None, None]
-        self._outwards_2 = self._constant([1.0, -1.0])[:, None, None]
-        """Towards the other lip, as a factor of `down`."""
-        self._euler_339, self._cross_39 = self._constant(_EULER), self._constant(_CROSS)
-        self._eye_33 = torch.eye(3, device=self.device, dtype=dtype)
+        self._flat_3, self._one, self._three = (self._constant(x) for x in ([1.0, 1.0, 0.0], 1.0, 3.0))
+        self._apart_2 = self._constant([-0.5, 0.5])[:, None, None]
+        self._slip_1 = self._constant(1.0 / SLIP)
+        self._lid_follow_2 = self._constant([lids.UPPER_FOLLOW, lids.LOWER_FOLLOW])
+        # upper and lower lid, from their middle, as a share of the opening (see `_lids`)
+        self._lid_open_2 = self._constant([lids.REST - 1.0, lids.REST])
+        self._lid_sag_2 = self._constant([1.0 - lids.REST, 1.0])
+        self._lid_closed = self._constant(0.5 - lids.REST)
+        self._sin_R11 = self._constant(lips._SIN)
+        self._quarter_2 = self._constant([np.pi / 2, 0.0])
+        self._euler_329, self._euler_319 = self._constant(_EULER[:, 1:]), self._constant(_EULER[:, :1])
+        self._cross_39, self._half_turns_2 = self._constant(_CROSS), self._constant([1.0 / np.pi, 0.5 / np.pi])
 
     @classmethod
     def build(
@@ -152,45 +162,39 @@ class RigBatch:
         """Apply a motion vector [B, 52] to each slot; numbers out of range are clamped and counted."""
         slot = self._slot
         clean_BD = torch.nan_to_num(motion_BD.to(self.dtype), nan=0.0, posinf=1e9, neginf=-1e9)
-        motion = torch.minimum(torch.maximum(clean_BD, self._low_D), self._high_D)
+        motion = torch.clamp(clean_BD, self._low_D, self._high_D)
         clamped_B = (motion != motion_BD).sum(1)
         seal_B1 = self._seal(motion)
-        channels = self._limit(motion[:, :EXPRESSION_DIM])
-        channels = torch.maximum(channels, self._roll_K * seal_B1)
+        channels = torch.maximum(self._limit(motion[:, :EXPRESSION_DIM]), self._roll_K * seal_B1)
 
         offset = (channels @ self._basis_KX).view(self.count, -1, 3)
         skin = torch.baddbmm(slot["neutral_V3"], offset, slot["turn_33"].mT)
         near_lids = (channels[:, None] @ slot["near_lids_KN3"].flatten(2)).view(self.count, -1, 3)
-        skin = skin.index_add(1, self._near_lids, near_lids)
-        lines_B2L3 = skin.index_select(1, self._lip_lines).view(self.count, 2, -1, 3)
-        share_B1 = self._share_of_source(lines_B2L3, channels)
-        opened = self._round_opening(lines_B2L3, channels)
-        moved_B2L3 = opened - lines_B2L3
-        share_B11 = share_B1[:, :, None]
-        skin = torch.addcmul(skin, share_B11, slot["residual_V3"])
-        residual_B2L3 = slot["residual_V3"].index_select(1, self._lip_lines).view(self.count, 2, -1, 3)
-        parted = torch.addcmul(opened, share_B11[..., None], residual_B2L3)
-        met = _meet(parted, slot["down_3"][:, None], 1.0 - seal_B1[..., None])
-        gap_B = self._gap(met).amax(1).clamp_min(0.0)
-        moved_BM3 = (moved_B2L3 + (met - parted)).flatten(1, 2).index_select(1, self._lip_ring)
+        skin = skin.index_add_(1, self._near_lids, near_lids)
+        share_B11, lip_moved, gap_B = self._lips(skin.index_select(1, self._lip_lines), channels, seal_B1)
+        skin = skin.addcmul_(share_B11, slot["residual_V3"])
 
-        pose = self._pose(motion[:, space.HEAD])
-        axis_B3 = _gaze_axis(motion[:, space.GAZE])
-        in_head_y = (pose.R_B33[:, :, 1] * axis_B3).sum(1, keepdim=True)
-        drop_B2 = slot["ball_radius_2"] * (in_head_y - slot["source_axis_3"][:, 1:2])
+        terms_B82 = torch.sin(motion[:, EXPRESSION_DIM:, None] + self._quarter_2)  # cosine and sine of all angles
+        pose = self._pose(motion[:, space.HEAD], terms_B82[:, :3])
+        axis_B3 = _gaze_axis(terms_B82[:, 6:])
         blink_B2 = motion.index_select(1, self._blink_2)
-        lid_B2E3, lid_carried = self._lids(skin, blink_B2, drop_B2)
+        in_head_y = (pose.R_B33[:, :, 1] * axis_B3).sum(1, keepdim=True)
+        lid_moved = self._lids(skin.index_select(1, self._lid_lines), blink_B2, in_head_y)
 
-        carried = slot["lip_spread_NM"] @ moved_BM3
-        skin = skin.index_add(1, self._moved_rows, torch.cat([moved_BM3, carried, lid_B2E3, lid_carried], 1))
-        skin = torch.addcmul(skin, slot["rigid_V1"], slot["rest_V3"] - skin)
+        half = lid_moved.shape[1] // 2
+        carried = [
+            slot["lip_spread_NM"] @ lip_moved,
+            slot["lid_spread_2NE"][:, 0] @ lid_moved[:, :half],
+            slot["lid_spread_2NE"][:, 1] @ lid_moved[:, half:],
+        ]
+        skin = skin.index_add_(1, self._moved_rows, torch.cat([lip_moved, lid_moved, *carried], 1))
+        skin = torch.lerp(skin, slot["rest_V3"], slot["rigid_V1"])  # glasses
 
         inside, normals = self._inside(channels, skin)
         vertices, count = skin.shape[1], inside.shape[1]
         posed = self.move(torch.cat([skin, inside, slot["ball_centre_23"]], 1), pose)
         ball = posed[:, vertices + count :]
-        distance = slot["distance_1"]
-        near_B2 = (distance - slot["ball_centre_23"][..., 2]) / (distance - ball[..., 2]) * pose.scale_B[:, None]
+        near_B2 = slot["ball_far_2"] / (slot["distance_1"] - ball[..., 2]) * pose.scale_B[:, None]
         radius_B2 = slot["ball_radius_2"] * near_B2
         return DeformedBatch(
             skin_BV3=posed[:, :vertices],
@@ -198,7 +202,7 @@ class RigBatch:
             gaze_B2=motion[:, space.GAZE],
             ball_centre_B23=ball,
             ball_radius_B2=radius_B2,
-            iris_centre_B23=ball + radius_B2[..., None] * axis_B3[:, None],
+            iris_centre_B23=torch.addcmul(ball, radius_B2[..., None], axis_B3[:, None]),
             iris_radius_B2=slot["iris_radius_2"] * near_B2,
             iris_axis_B23=axis_B3[:, None].expand(-1, 2, -1),
             blink_B2=blink_B2,
@@ -212,83 +216,91 @@ class RigBatch:
     def move(self, points_BN3: Tensor, pose: PoseBatch) -> Tensor:
         """Carry points in portrait px along with each head; `FittedRig.move` for a batch."""
         slot = self._slot
-        distance_B11, middle_B11 = slot["distance_1"][..., None], slot["middle_1"][..., None]
-        centre_B13 = middle_B11 * self._flat_3
-        pivot_B13 = slot["pivot_3"][:, None]
+        centre, pivot = slot["centre_3"][:, None], slot["pivot_3"][:, None]
+        nearing = slot["nearing_3"][:, None]  # 1 / distance for x and y, 0 for z
+        turn_B33 = pose.R_B33 * pose.scale_B[:, None, None]
         # undo the perspective: x and y grow by 1 - z / distance, z stays
-        near = 1.0 - points_BN3[..., 2:] * (self._flat_3 / distance_B11)
-        points = torch.addcmul(centre_B13 - pivot_B13, points_BN3 - centre_B13, near)
-        points = torch.baddbmm(pivot_B13 + pose.t_B3[:, None], points, (pose.R_B33 * pose.scale_B[:, None, None]).mT)
-        near = 1.0 - points[..., 2:] * (self._flat_3 / distance_B11)
-        return (points - centre_B13) / near + centre_B13
+        near = torch.addcmul(self._one, points_BN3[..., 2:], nearing, value=-1)
+        points = torch.addcmul(slot["from_pivot_3"][:, None], points_BN3 - centre, near)
+        points = torch.baddbmm(pivot + pose.t_B3[:, None], points, turn_B33.mT)
+        near = torch.addcmul(self._one, points[..., 2:], nearing, value=-1)
+        return torch.addcdiv(centre, points - centre, near)
 
     # channels
 
     def _seal(self, motion_BD: Tensor) -> Tensor:
         """lips.lip_seal: [B, 1]."""
-        closed = motion_BD[:, _CLOSE : _CLOSE + 1] / motion_BD[:, _JAW : _JAW + 1].clamp_min(lips.SEAL_JAW)
-        press = motion_BD.index_select(1, self._press_2).amin(1, keepdim=True)
-        roll = motion_BD.index_select(1, self._roll_2).amin(1, keepdim=True)
-        return torch.maximum(
-            torch.maximum(_smoothstep(0.4, 0.9, closed), _smoothstep(0.12, 0.3, press)), _smoothstep(0.4, 0.8, roll)
-        )
+        pressed = motion_BD.index_select(1, self._seal_pairs).view(self.count, 3, 2).amin(2)
+        jaw = torch.addcmul(self._seal_rest_3, motion_BD[:, _JAW : _JAW + 1], self._seal_jaw_3)
+        ratio = pressed / jaw.clamp_min_(lips.SEAL_JAW)
+        ramp = torch.addcmul(self._seal_start_3, ratio, self._seal_slope_3)
+        return self._smooth(ramp).amax(1, keepdim=True)
 
     def _limit(self, channels_BK: Tensor) -> Tensor:
         """deform.limit_channels."""
         jaw = channels_BK[:, _JAW : _JAW + 1]
         channels = torch.where(self._close_K, torch.minimum(channels_BK, jaw), channels_BK)
         ring = channels_BK[:, _PUCKER : _PUCKER + 1] + channels_BK[:, _FUNNEL : _FUNNEL + 1]
-        held = (deform._RING_MOST / ring.clamp_min(deform._RING_MOST)) - 1.0
-        return channels * (1.0 + self._ring_K * held) * (1.0 - _SPREAD_BACK * self._spreaders_K * ring.clamp_max(1.0))
+        held = deform._RING_MOST / ring.clamp_min(deform._RING_MOST) - 1.0
+        scale = torch.addcmul(self._one, self._ring_K, held).addcmul_(self._spread_K, ring.clamp_max_(1.0))
+        return channels * scale
 
-    # lips
+    def _smooth(self, ramp: Tensor) -> Tensor:
+        """contact.smoothstep of a ramp that is 0 at its low end, 1 at its high end."""
+        t = ramp.clamp(0.0, 1.0)
+        return t.square() * torch.sub(self._three, t, alpha=2)
 
-    def _gap(self, lines_B2L3: Tensor) -> Tensor:
-        """contact.gap: [B, L]."""
-        return ((lines_B2L3[:, 1] - lines_B2L3[:, 0]) * self._slot["down_3"][:, None]).sum(-1)
+    # lips and lids
 
-    def _share_of_source(self, lines_B2L3: Tensor, channels_BK: Tensor) -> Tensor:
-        """Lips.share_of_source: [B, 1]."""
+    def _lips(self, lines_BX3: Tensor, channels_BK: Tensor, seal_B1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Lips.share_of_source, round_opening and touch, for the lines alone.
+
+        lines_BX3: upper and lower line after the linear channels. Returns the share [B, 1, 1], what the mouth ring
+        moves beyond channels and residual [B, M, 3], and the opening left [B]. Closed lips are left alone: all terms
+        vanish.
+        """
         slot = self._slot
-        gap = self._gap(lines_B2L3).clamp_min(0.0).mean(1, keepdim=True)
-        opening = (gap / slot["source_gap_1"]).clamp_max(1.0)
-        away = channels_BK.index_select(1, self._mouth_K) - slot["source_mouth_K"]
-        likeness = torch.exp(-(away * away).sum(1, keepdim=True) / lips.LIKENESS)
-        return torch.lerp(likeness, opening, slot["source_open_1"])
-
-    def _round_opening(self, lines_B2L3: Tensor, channels_BK: Tensor) -> Tensor:
-        """Lips.round_opening, the lines only. Closed lips are left alone: all terms vanish."""
-        slot = self._slot
-        opening = self._gap(lines_B2L3)
+        upper, lower = lines_BX3.view(self.count, 2, -1, 3).unbind(1)
+        opening = ((lower - upper) * slot["down_3"][:, None]).sum(-1)
         most = opening.amax(1, keepdim=True)
-        ring = (channels_BK[:, _PUCKER : _PUCKER + 1] + 0.5 * channels_BK[:, _FUNNEL : _FUNNEL + 1]).clamp_max(1.0)
-        taper = slot["bow_L"] ** (lips.CORNER_POWER + lips.ROUND_POWER * ring)
-        half = 0.5 * (opening - most * taper).clamp_min(0.0)
-        lines = lines_B2L3 + self._outwards_2 * half[:, None, :, None] * slot["down_3"][:, None, None]
-        arc = _smoothstep(0.0, 1.0, most / (lips.SMOOTH_OPEN * slot["face_width_1"]))
-        smooth = slot["arc_LL"][:, None] @ lines - lines
-        return lines + smooth * (arc[..., None, None] * self._arc_share_2 * self._flat_3)
+        share = (opening.clamp_min(0.0).mean(1, keepdim=True) * slot["source_gap_per_1"]).clamp_max_(1.0)
+        likeness = ((channels_BK - slot["source_mouth_K"]).square() @ self._likeness_K1).exp_()
+        share_B11 = torch.lerp(likeness, share, slot["source_open_1"])[..., None]
 
-    # lids
+        pucker, funnel = channels_BK[:, _PUCKER : _PUCKER + 1], channels_BK[:, _FUNNEL : _FUNNEL + 1]
+        power = torch.add(pucker, funnel, alpha=0.5).clamp_max_(1.0)
+        taper = slot["bow_L"] ** torch.add(self._corner_power, power, alpha=lips.ROUND_POWER)
+        half = torch.addcmul(opening, taper, most, value=-1).clamp_min_(0.0)
+        lines = lines_BX3.view(self.count, 2, -1, 3)
+        lines = torch.addcmul(lines, half[:, None, :, None], slot["opens_23"][:, :, None]).flatten(1, 2)
+        arc_B3 = self._smooth(most * slot["arc_per_px_1"]) * self._flat_3
+        lines = torch.addcmul(lines, slot["arc_XX"] @ lines, arc_B3[:, None])
 
-    def _lids(self, skin_BV3: Tensor, blink_B2: Tensor, drop_B2: Tensor) -> tuple[Tensor, Tensor]:
-        """Lids.move: displacement of both eye rings [B, 2 * E, 3] and of the skin around them [B, 2 * N, 3]."""
+        residual = slot["residual_lines_X3"]
+        unsealed = (1.0 - seal_B1)[..., None]
+        parted = torch.addcmul(lines, share_B11, residual).view(self.count, 2, -1, 3)
+        middle, slip, opening = _meet(parted, slot["down_3"][:, None], self._slip_1, unsealed)
+        met = torch.addcmul(middle, self._apart_2, slip)
+        moved = met.flatten(1, 2) - torch.addcmul(lines_BX3, share_B11, residual)
+        return share_B11, moved.index_select(1, self._lip_ring), opening.amax((1, 2))
+
+    def _lids(self, lines_BX3: Tensor, blink_B2: Tensor, in_head_y_B1: Tensor) -> Tensor:
+        """Lids.move: what both eye rings move, [B, 2 * E, 3].
+
+        With o the opening (lower - upper) and m its middle, the closing line is m + (0.5 - REST) o, and both lids lie
+        at m + share * o.
+        """
         slot = self._slot
-        lines = skin_BV3.index_select(1, self._lid_lines).view(self.count, 2, 2, -1, 3)
-        drop = drop_B2 / slot["lid_gap_2"]
-        follow = (lids.UPPER_FOLLOW * drop).clamp(*lids.FOLLOW_RANGE)[..., None, None]
-        sag = (lids.LOWER_FOLLOW * drop).clamp(*lids.FOLLOW_RANGE)[..., None, None]
-        open_share = 1.0 - blink_B2[..., None, None]
-        met = _meet(lines, slot["down_3"][:, None, None], self._one)
-        top, bottom = met[:, :, 0], met[:, :, 1]
-        height = top - bottom
-        closing = bottom + lids.REST * height
-        bulge = slot["lid_bulge_2L"][..., None] * (4.0 * open_share * (1.0 - open_share))
-        top = closing + (top - closing) * (open_share * (1.0 - follow)) + bulge * self._depth_3
-        bottom = closing + (bottom - closing) * open_share - (sag * open_share) * height
-        moved = (torch.stack([top, bottom], 2) - lines).flatten(1, 3).index_select(1, self._lid_ring)
-        carried = slot["lid_spread_2NE"] @ moved.view(self.count, 2, -1, 3)
-        return moved, carried.flatten(1, 2)
+        lines = lines_BX3.view(self.count, 2, 2, -1, 3)
+        drop_B2 = (in_head_y_B1 - slot["source_axis_3"][:, 1:2]) * slot["lid_travel_2"]
+        follow_B22 = (drop_B2[..., None] * self._lid_follow_2).clamp_(*lids.FOLLOW_RANGE)
+        open_B2 = 1.0 - blink_B2
+        share_B22 = torch.addcmul(self._lid_open_2, follow_B22, self._lid_sag_2)
+        share_B22 = torch.addcmul(self._lid_closed, share_B22, open_B2[..., None])
+        middle, slip, _ = _meet(lines, slot["down_3"][:, None, None], self._slip_1, None)
+        moved = torch.addcmul(middle - lines, share_B22[..., None, None], slip)
+        moved = moved.addcmul_((open_B2 * blink_B2)[..., None, None, None], slot["lid_bulge_22L3"])
+        return moved.flatten(1, 3).index_select(1, self._lid_ring)
 
     # the mouth's inside
 
@@ -296,48 +308,46 @@ class RigBatch:
         """Deformer._inside: points [B, P, 3] px and normals, before the head's pose."""
         slot = self._slot
         jaw_B6 = (channels_BK[:, None] @ slot["jaw_K6"])[:, 0]
-        bent_B33 = self._rotation(jaw_B6[:, :3]) - self._eye_33
+        bent_B33 = self._bend(jaw_B6[:, :3]).mT
         tip = channels_BK[:, _TONGUE : _TONGUE + 1, None]
-        points = torch.addcmul(slot["inside_P3"], tip, slot["tongue_P3"])
-        swung = torch.baddbmm(jaw_B6[:, None, 3:], points - slot["hinge_3"][:, None], bent_B33.mT)
-        jaw_BP1 = slot["jaw_P1"] * (1.0 - tip * slot["hold_P1"])
-        points = torch.addcmul(points, jaw_BP1, swung)
-        own = slot["inside_normals_P3"]
-        normals = torch.addcmul(own, jaw_BP1, own @ bent_B33.mT)
+        jaw_BP1 = torch.addcmul(slot["jaw_P1"], tip, slot["jaw_held_P1"], value=-1)
+        own = torch.addcmul(slot["inside_P3"], tip, slot["tongue_P3"])  # from the jaw's hinge
+        swung = torch.baddbmm(jaw_B6[:, None, 3:], own, bent_B33)
+        points = torch.addcmul(own + slot["hinge_3"][:, None], jaw_BP1, swung)
+        straight = slot["inside_normals_P3"]
+        normals = torch.addcmul(straight, jaw_BP1, straight @ bent_B33)
         rows, row_normals = self._lining(skin_BV3)
-        return points.index_copy(1, self._lining_P, rows), normals.index_copy(1, self._lining_P, row_normals)
+        return points.index_copy_(1, self._lining_P, rows), normals.index_copy_(1, self._lining_P, row_normals)
 
     def _lining(self, skin_BV3: Tensor) -> tuple[Tensor, Tensor]:
         """Lips.lining."""
         slot = self._slot
-        ring = skin_BV3.index_select(1, self._lining_around)
-        across = (skin_BV3.index_select(1, self._lining_across) - ring) * self._flat_3
-        length = across.square().sum(-1, keepdim=True).sqrt()
-        width_B11 = slot["face_width_1"][..., None]
-        radius = torch.minimum(0.16 * length, 0.018 * width_B11) * self._lining_share_C1
-        inward = across / length.clamp_min(1e-3)
-        into_B113 = slot["into_3"][:, None, None]
-        back = (radius + 0.012 * width_B11)[:, None] * into_B113
-        rows = ring[:, None] + self._sin_R11 * (radius * inward)[:, None] + (1.0 - self._cos_R11) * back
-        normals = self._sin_R11 * inward[:, None] - self._cos_R11 * into_B113
+        ring, other = skin_BV3.index_select(1, self._lining_pairs).view(self.count, 2, -1, 3).unbind(1)
+        across = (other - ring) * self._flat_3
+        length = torch.linalg.vector_norm(across, dim=-1, keepdim=True)
+        radius = torch.minimum(0.16 * length, slot["lining_most_1"][..., None]) * self._lining_share_C1
+        inward = across / length.clamp_min_(1e-3)
+        back = (radius + slot["lining_back_1"][..., None])[:, None]
+        rows = torch.addcmul(ring[:, None], self._sin_R11, (radius * inward)[:, None])
+        rows = rows.addcmul_(back, slot["lining_into_R13"])
+        normals = torch.addcmul(slot["lining_normal_R13"], self._sin_R11, inward[:, None])
         return rows.flatten(1, 2), normals.flatten(1, 2)
 
     # head and jaw
 
-    def _pose(self, head_B6: Tensor) -> PoseBatch:
-        """deform.head_pose."""
-        angles = head_B6[:, :3]
-        terms_3B3 = torch.stack([torch.ones_like(angles), angles.cos(), angles.sin()], -1).transpose(0, 1)
-        yaw, pitch, roll = (terms_3B3 @ self._euler_339).view(3, self.count, 3, 3).unbind(0)
-        shift = head_B6[:, 3:] * self._slot["face_width_1"] * self._flat_3
+    def _pose(self, head_B6: Tensor, terms_B32: Tensor) -> PoseBatch:
+        """deform.head_pose; terms: cosine and sine of yaw, pitch and roll."""
+        turns = torch.baddbmm(self._euler_319, terms_B32.transpose(0, 1), self._euler_329)
+        yaw, pitch, roll = turns.view(3, self.count, 3, 3).unbind(0)
+        shift = head_B6[:, 3:] * self._slot["shift_3"]
         return PoseBatch(R_B33=yaw @ pitch @ roll, t_B3=shift, scale_B=head_B6[:, 5].exp())
 
-    def _rotation(self, vector_B3: Tensor) -> Tensor:
-        """deform.rotation (Rodrigues), with sin(a) / a and (1 - cos a) / a^2 that need no case for a = 0."""
-        angle = (vector_B3.square().sum(1) + 1e-12).sqrt()[:, None, None]
+    def _bend(self, vector_B3: Tensor) -> Tensor:
+        """deform.rotation minus one (Rodrigues): sin a / a * K + (1 - cos a) / a^2 * K K, by sinc that knows a = 0."""
+        angle = torch.linalg.vector_norm(vector_B3, dim=1, keepdim=True)
+        whole, half = torch.sinc(angle * self._half_turns_2)[..., None, None].unbind(1)
         cross = (vector_B3 @ self._cross_39).view(self.count, 3, 3)
-        half = torch.sin(0.5 * angle) / angle
-        return self._eye_33 + torch.sin(angle) / angle * cross + 2.0 * half * half * (cross @ cross)
+        return torch.addcmul(whole * cross, half.square(), cross @ cross, value=0.5)
 
     # what all slots share
 
@@ -346,19 +356,11 @@ class RigBatch:
         lid_ring = (topology.lid_ring_2E + topology.lid_lines_22L[0].size * np.arange(2)[:, None]).ravel()
         self._lip_lines, self._lip_ring = self._index(lip_lines), self._index(topology.lip_ring_M)
         self._lid_lines, self._lid_ring = self._index(lid_lines), self._index(lid_ring)
-        parts = (
-            lip_lines[topology.lip_ring_M],
-            topology.lip_rows_N,
-            lid_lines[lid_ring],
-            topology.lid_rows_2N.ravel(),
-        )
-        self._moved_rows = self._index(np.concatenate(parts))
+        moved = (lip_lines[topology.lip_ring_M], lid_lines[lid_ring], topology.lip_rows_N, topology.lid_rows_2N.ravel())
+        self._moved_rows = self._index(np.concatenate(moved))
         self._near_lids = self._index(topology.near_lids_N)
         self._lining_P = self._index(topology.lining_P)
-        self._lining_around, self._lining_across = (
-            self._index(topology.lining_around_C),
-            self._index(topology.lining_across_C),
-        )
+        self._lining_pairs = self._index(np.concatenate([topology.lining_around_C, topology.lining_across_C]))
         self._lining_share_C1 = self._constant(topology.lining_share_C1)
 
     def _constant(self, values: Any) -> Tensor:
@@ -374,29 +376,27 @@ class RigBatch:
         return self._constant(marks)
 
 
-def _meet(lines_L3: Tensor, down_3: Tensor, unsealed: Tensor) -> Tensor:
-    """contact.meet for [..., 2, L, 3]; `unsealed` is 1 - seal."""
-    upper, lower = lines_L3.unbind(-3)
+def _meet(lines_2L3: Tensor, down_3: Tensor, slip_1: Tensor, unsealed: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """contact.meet for [..., 2, L, 3]: the pairs' middle and the way from upper to lower afterwards (both with an axis
+    of 1 instead of the 2), and the opening [..., L, 1]. unsealed: 1 - seal. slip_1: 1 / SLIP."""
+    upper, lower = lines_2L3.unbind(-3)
     apart = lower - upper
     gap = (apart * down_3).sum(-1, keepdim=True)
-    opening = gap.clamp_min(0.0) * unsealed
-    slip = apart - gap * down_3
-    length = slip.square().sum(-1, keepdim=True).sqrt().clamp_min(1e-6)
-    slip = slip * torch.minimum(SLIP * opening / length, unsealed) + opening * down_3
-    half, middle = 0.5 * slip, 0.5 * (upper + lower)
-    return torch.stack([middle - half, middle + half], -3)
+    opening = gap.clamp_min(0.0)
+    if unsealed is not None:  # a slot's kind of line, not data
+        opening = opening * unsealed
+        slip_1 = unsealed * slip_1
+    slip = torch.addcmul(apart, gap, down_3, value=-1)
+    length = torch.linalg.vector_norm(slip, dim=-1, keepdim=True).clamp_min_(1e-6)
+    kept = torch.minimum(opening / length, slip_1)
+    after = torch.addcmul(opening * down_3, kept, slip, value=SLIP)
+    return lines_2L3.mean(-3, keepdim=True), after.unsqueeze(-3), opening
 
 
-def _smoothstep(low: float, high: float, x: Tensor) -> Tensor:
-    """contact.smoothstep."""
-    t = ((x - low) * (1.0 / (high - low))).clamp(0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
-
-
-def _gaze_axis(gaze_B2: Tensor) -> Tensor:
-    """eyes.gaze_axis: [B, 3]."""
-    sine, cosine = gaze_B2.sin(), gaze_B2.cos()
-    return torch.stack([sine[:, 0] * cosine[:, 1], -sine[:, 1], cosine[:, 0] * cosine[:, 1]], 1)
+def _gaze_axis(terms_B22: Tensor) -> Tensor:
+    """eyes.gaze_axis [B, 3] of the cosine and sine of azimuth and elevation."""
+    level = terms_B22[:, 0] * terms_B22[:, 1, :1]  # z, x
+    return torch.cat([level[:, 1:], -terms_B22[:, 1, 1:], level[:, :1]], 1)
 
 
 def _euler() -> NDArray[np.float64]:

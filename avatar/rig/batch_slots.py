@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.motion.space import EXPRESSION_DIM
+from avatar.rig import lips
 from avatar.rig.mesh import rings_from
 from avatar.rig.types import FittedRig, Part
 
@@ -105,44 +106,87 @@ def check_same(first: SlotRow, other: SlotRow) -> None:
 
 
 def _arrays(rig: FittedRig) -> dict[str, F32]:
-    """The fields of a row. Reads the operators that the rig's own `Deformer` has prepared."""
+    """The fields of a row. Reads the operators that the rig's own `Deformer` has prepared; products of numbers that do
+    not change from frame to frame are made here, so that a frame is few kernels."""
     deformer = rig._deformer
-    lips, lids, mouth, eyes = deformer._lips, deformer._lids, rig.mouth, rig.eyes
+    lip, lid, mouth, eyes = deformer._lips, deformer._lids, rig.mouth, rig.eyes
+    width, distance = rig.face_width, rig.camera_distance
+    down_3, flat_3 = np.r_[lip._down, 0.0], np.array([1.0, 1.0, 0.0])
+    centre_3 = rig.size / 2 * flat_3
+    lining_2 = lips._SIN.shape[0], 1
     values: dict[str, Any] = {
+        # skin
         "neutral_V3": rig.neutral_V3,
         "residual_V3": deformer._residual_V3,
         "rest_V3": rig.rest_V3,
         "rigid_V1": rig.rigid_V[:, None],
         "turn_33": rig.basis.turn_33,
         "near_lids_KN3": _near_lids(rig),
-        "down_3": np.r_[lips._down, 0.0],
-        "into_3": lips._into,
-        "lip_spread_NM": lips._spread.matrix_NH,
-        "arc_LL": lips._arc_LL,
-        "bow_L": lips._bow_L,
-        "source_open_1": [float(lips.open_in_source)],
-        "source_gap_1": [max(lips._source_gap, 1e-6)],
-        "source_mouth_K": lips._source_mouth,
-        "lid_spread_2NE": np.stack([spread.matrix_NH for spread in lids._spread]),
-        "lid_gap_2": lids._gap_2,
-        "lid_bulge_2L": np.stack(lids._bulge_2),
+        # lips
+        "down_3": down_3,
+        "opens_23": 0.5 * np.stack([down_3, -down_3]),  # towards the other lip
+        "residual_lines_X3": deformer._residual_V3[np.r_[rig.lip_upper_L, rig.lip_lower_L]],
+        "lip_spread_NM": lip._spread.matrix_NH,
+        "arc_XX": _arcs(lip._arc_LL),
+        "arc_per_px_1": [1.0 / (lips.SMOOTH_OPEN * width)],
+        "bow_L": lip._bow_L,
+        "source_open_1": [float(lip.open_in_source)],
+        "source_gap_per_1": [1.0 / max(lip._source_gap, 1e-6)],
+        "source_mouth_K": _scattered(lip._source_mouth),
+        # lids
+        "lid_spread_2NE": np.stack([spread.matrix_NH for spread in lid._spread]),
+        "lid_travel_2": eyes.ball_radius_2 / np.asarray(lid._gap_2),
+        "lid_bulge_22L3": _bulges(lid._bulge_2),
         "source_axis_3": deformer._source_axis,
+        # eyes
         "ball_centre_23": eyes.ball_centre_23,
+        "ball_far_2": distance - eyes.ball_centre_23[:, 2],
         "ball_radius_2": eyes.ball_radius_2,
         "iris_radius_2": eyes.iris_radius_2,
-        "inside_P3": mouth.vertices_P3,
+        # the mouth's inside
+        "inside_P3": mouth.vertices_P3 - rig.jaw_hinge_3,
         "inside_normals_P3": mouth.normals_P3,
         "tongue_P3": mouth.tongue_P3,
         "jaw_P1": mouth.jaw_P[:, None],
-        "hold_P1": deformer._hold_P[:, None],
+        "jaw_held_P1": (mouth.jaw_P * deformer._hold_P)[:, None],
         "jaw_K6": rig.jaw_K6,
         "hinge_3": rig.jaw_hinge_3,
+        "lining_most_1": [0.018 * width],
+        "lining_back_1": [0.012 * width],
+        "lining_into_R13": (1.0 - lips._COS.reshape(lining_2)[..., None]) * lip._into,
+        "lining_normal_R13": -lips._COS.reshape(lining_2)[..., None] * lip._into,
+        # head
+        "shift_3": width * flat_3,
+        "centre_3": centre_3,
         "pivot_3": rig.pivot_3,
-        "face_width_1": [rig.face_width],
-        "distance_1": [rig.camera_distance],
-        "middle_1": [rig.size / 2],
+        "from_pivot_3": centre_3 - rig.pivot_3,
+        "nearing_3": flat_3 / distance,
+        "distance_1": [distance],
     }
     return {name: np.ascontiguousarray(value, np.float32) for name, value in values.items()}
+
+
+def _arcs(arc_LL: F32) -> F32:
+    """What bends both lips' lines towards plain arcs, as one matrix [2 L, 2 L] of displacements."""
+    count = len(arc_LL)
+    out = np.zeros((2 * count, 2 * count), np.float32)
+    bend = arc_LL - np.eye(count)
+    out[:count, :count], out[count:, count:] = lips.UPPER_ARC * bend, bend
+    return out
+
+
+def _scattered(mouth_M: F32) -> F32:
+    """Channels of the mouth among all: [44]."""
+    out = np.zeros(EXPRESSION_DIM, np.float32)
+    out[lips._MOUTH] = mouth_M
+    return out
+
+
+def _bulges(bulge_2L: list[F32]) -> F32:
+    """How far the half-closed upper lid stands out: [eye, upper and lower, L, 3], px."""
+    out = np.zeros((2, 2, len(bulge_2L[0]), 3), np.float32)
+    out[:, 0, :, 2] = 4.0 * np.stack(bulge_2L)
+    return out
 
 
 def _near_lids(rig: FittedRig) -> F32:
