@@ -38,6 +38,8 @@ MOUTH_CORNERS: Final = (61, 291)
 """Landmarks: the person's right and left, in the order of the groups of a smile."""
 CORNER: Final = 0.075
 """Face widths around a corner of the mouth in which a smile leaves its shade."""
+SPOT: Final = 0.032
+"""Face widths: the largest spot (mole, freckle) that is kept inside a fold."""
 SHOULDER: Final = 4.5
 """Widths of a fold at most between its bottom and the shoulders of skin on both sides."""
 ROWS: Final = 48
@@ -58,6 +60,8 @@ def crease_layers(
     new = np.zeros((len(GROUPS), cells.height, cells.width), np.float32)
     texture = pixels.look(logs_HW3)
     landmarks = rig.rest_V3[rig.landmarks_468, :2]
+    width = rig.face_width / pixels.step
+    spot_YX = spots(texture @ LUMA, width)
     for fold in FOLDS:
         for group, points in lines(fold, landmarks):
             strip = Strip.around(points, fold, rig)
@@ -65,16 +69,15 @@ def crease_layers(
             found = find_fold(strip.look(logs_HW3), skin_AN, strip, fold, rig)
             path_A, depth_A = found.path_A, found.depth_A
             if fold.own:
-                box, away = take_away(found, strip, texture, pixels, rig)
+                box, away = take_away(found, strip, texture, spot_YX, pixels, rig)
                 own[group][box] += away * (1.0 - np.minimum(np.abs(own[group][box]) / 0.15, 1.0))
             if fold.strength:
                 box, drawn = strip.lay(new_fold(strip, fold, path_A, depth_A, light_2) * skin_AN, cells, rig)
                 new[group][box] += drawn
-    width = rig.face_width / pixels.step
     for group, corner in ((0, MOUTH_CORNERS[0]), (1, MOUTH_CORNERS[1])):
         skin = cells.at(skin_2YX[1], pixels)
         own[group] += lighten_corner(texture + own[group], skin, landmarks[corner], pixels, width)
-        own[group] += calm_down(texture + own[group], own[group], width)
+        own[group] += calm_down(texture + own[group], own[group], spot_YX, width)
     return own, np.expm1(np.stack([cv2.GaussianBlur(layer, (0, 0), 0.006 * CELLS) for layer in new]))
 
 
@@ -175,15 +178,39 @@ def lighten_corner(left_YX3: F32, skin_YX: F32, corner_2: NDArray[Any], pixels: 
     return out
 
 
-def calm_down(left_YX3: F32, own_YX3: F32, width: float) -> F32:
+def spots(bright_YX: F32, width: float) -> F32:
+    """Where small dark spots lie (moles, freckles, stubble), 0..1; [Y, X].
+
+    A spot is filled by closing with a short line of any direction; a fold is not when the line runs along it.
+    bright_YX: logarithms; width: pixels per face width.
+    """
+    reach = max(2, round(SPOT * width / 2))
+    least = np.full(bright_YX.shape, np.inf, np.float32)
+    bright = np.asarray(bright_YX, np.float32)
+    for angle in np.arange(8) * np.pi / 8:
+        line = np.zeros((2 * reach + 1, 2 * reach + 1), np.uint8)
+        end = np.rint(reach * np.array([np.cos(angle), np.sin(angle)])).astype(int)
+        cv2.line(line, (reach - int(end[0]), reach - int(end[1])), (reach + int(end[0]), reach + int(end[1])), 1)
+        least = np.minimum(least, cv2.morphologyEx(bright, cv2.MORPH_CLOSE, line) - bright)
+    found = cv2.dilate(smooth((least - 0.08) / 0.1).astype(np.float32), np.ones((3, 3), np.uint8))
+    return np.asarray(cv2.GaussianBlur(found, (0, 0), 0.8), np.float32)
+
+
+def kept(spot_YX: F32, away_YX3: F32) -> NDArray[Any]:
+    """How much of a spot stays: all of it beside a fold, nothing at the bottom, where the fold itself has dark ends."""
+    return np.asarray(spot_YX * smooth(1.2 - np.maximum(away_YX3.mean(-1), 0.0) / 0.25))
+
+
+def calm_down(left_YX3: F32, own_YX3: F32, spot_YX: F32, width: float) -> F32:
     """What still has to be added where folds were taken away, so that no scratches remain; [Y, X, 3].
 
-    left_YX3: logarithms of the texture after the removal `own_YX3`; width: pixels of the grid per face width.
+    left_YX3: logarithms of the texture after the removal `own_YX3`; spot_YX: what is to stay; width: pixels of the grid
+    per face width.
     """
     strong = np.abs(own_YX3).max(-1)
-    zone = smooth(cv2.GaussianBlur(strong, (0, 0), 0.012 * width) / 0.12 - 0.2)[..., None]
+    zone = smooth(cv2.GaussianBlur(strong, (0, 0), 0.012 * width) / 0.12 - 0.2) * (1.0 - kept(spot_YX, own_YX3))
     detail = left_YX3 - cv2.GaussianBlur(left_YX3, (0, 0), 0.012 * width)
-    return np.asarray(zone * (np.clip(detail, -0.6 * GRAIN, 0.6 * GRAIN) - detail), np.float32)
+    return np.asarray(zone[..., None] * (np.clip(detail, -0.6 * GRAIN, 0.6 * GRAIN) - detail), np.float32)
 
 
 @dataclass(frozen=True)
@@ -202,15 +229,18 @@ class FoundFold:
     """0..1: the bottom of the fold, where its line is too sharp for `away_AN3` alone."""
 
 
-def take_away(fold: FoundFold, strip: Strip, texture_YX3: F32, grid: Grid, rig: FittedRig) -> tuple[Box, F32]:
+def take_away(
+    fold: FoundFold, strip: Strip, texture_YX3: F32, spot_YX: F32, grid: Grid, rig: FittedRig
+) -> tuple[Box, F32]:
     """A fold's removal on the grid of the texture's pixels (box, logarithms of gains there).
 
-    At the bottom of the fold what is left of its line is held to the grain of skin.
+    At the bottom of the fold what is left of its line is held to the grain of skin; spots stay.
     """
     layers = np.concatenate([fold.away_AN3, fold.straight_AN3, fold.core_AN[..., None]], -1)
     box, found = strip.lay(layers, grid, rig)
     away, straight, core = found[..., :3], found[..., 3:6], found[..., 6:]
     left = texture_YX3[box] + away - straight
+    core = core * (1.0 - kept(spot_YX[box], away))[..., None]
     return box, away - core * (left - np.clip(left, -GRAIN, GRAIN))
 
 
