@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.errors import PortraitError
-from avatar.portrait.detect import detect
+from avatar.portrait.detect import Detection, detect
 from avatar.portrait.frame import frame_to_source, sample, to_frame
 from avatar.portrait.glasses import Told, find_glasses
 from avatar.portrait.image import PortraitImage
@@ -217,14 +217,19 @@ def find_faces(models: Models, image: PortraitImage, timings: dict[str, float] |
     timings = {} if timings is None else timings
     with _Stage(timings, "detect"):
         detections = detect(models.detector, image.rgb_HW3)
-    faces = []
     with _Stage(timings, "landmarks"):
-        for detection in detections:
-            landmarks = face_landmarks(models.landmarks, models.iris, image.rgb_HW3, detection)
-            low, high = landmarks.points_N3[:, :2].min(0), landmarks.points_N3[:, :2].max(0)
-            face = Face(np.concatenate([low, high]), landmarks, detection.score * landmarks.presence)
-            if landmarks.presence >= SURE_PRESENCE and landmarks.jitter <= MAX_JITTER * landmarks.height:
-                faces.append(face)
+        return _confirmed(models, image.rgb_HW3, detections)
+
+
+def _confirmed(models: Models, rgb_HW3: U8, detections: list[Detection]) -> list[Face]:
+    """The detections in which the landmark model finds a face, tallest first."""
+    faces = []
+    for detection in detections:
+        landmarks = face_landmarks(models.landmarks, models.iris, rgb_HW3, detection)
+        low, high = landmarks.points_N3[:, :2].min(0), landmarks.points_N3[:, :2].max(0)
+        face = Face(np.concatenate([low, high]), landmarks, detection.score * landmarks.presence)
+        if landmarks.presence >= SURE_PRESENCE and landmarks.jitter <= MAX_JITTER * landmarks.height:
+            faces.append(face)
     return sorted(faces, key=lambda face: -face.height)
 
 
@@ -252,10 +257,10 @@ def choose(faces: list[Face], image: PortraitImage, face_index: int | None) -> t
 def no_face(models: Models, image: PortraitImage) -> PortraitError:
     """Why no face was found: the error to raise. Looks once more at the picture upside down, and at what the detector
     took for a face that the landmark model did not confirm."""
-    turned = PortraitImage(np.ascontiguousarray(image.rgb_HW3[::-1, ::-1]))
-    if find_faces(models, turned):
+    upside_down = np.ascontiguousarray(image.rgb_HW3[::-1, ::-1])
+    if _confirmed(models, upside_down, detect(models.detector, upside_down, finest=2)):
         return PortraitError("extreme_pose", f"{image.source} is upside down.", "Turn the picture upright.")
-    unsure = [detection for detection in detect(models.detector, image.rgb_HW3) if detection.score >= LIKELY]
+    unsure = [detection for detection in detect(models.detector, image.rgb_HW3, finest=2) if detection.score >= LIKELY]
     if unsure:
         x, y = (float(v) for v in (unsure[0].box_4[:2] + unsure[0].box_4[2:]) / 2)
         return PortraitError(

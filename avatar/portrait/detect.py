@@ -23,6 +23,8 @@ U8 = NDArray[np.uint8]
 
 MIN_SCORE: Final = 0.5
 SUPPRESS_IOU: Final = 0.3
+FLAT: Final = 6
+"""Tiles whose values differ by no more than this are sky or wall, and not worth the model's time."""
 _ANCHOR_LAYERS: Final = ((16, 2), (8, 6))
 """(cells per side, anchors per cell): strides 8, and three times 16."""
 _RAW_LIMIT: Final = 80.0
@@ -58,32 +60,42 @@ def anchors() -> F32:
 _ANCHORS_N2: Final = anchors()
 
 
-def detect(model: Model, rgb_HW3: U8) -> list[Detection]:
-    """All faces, largest first. uint8 RGB of any size; boxes and points in its pixels (they may pass the border)."""
+def detect(model: Model, rgb_HW3: U8, finest: int = 16) -> list[Detection]:
+    """All faces, largest first. uint8 RGB of any size; boxes and points in its pixels (they may pass the border).
+
+    finest: the most tiles per side that may be looked at.
+    """
+    height, width = rgb_HW3.shape[:2]
+    shrink = 2 * model.side * _WHEN_NOTHING[-1] / max(height, width)
+    working_HW3 = rgb_HW3
+    if shrink < 1:  # twice what the smallest tiles show: very large pictures are shrunk once, not once per level
+        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+        working_HW3 = np.asarray(cv2.resize(rgb_HW3, size, interpolation=cv2.INTER_AREA), np.uint8)
     raw: list[Detection] = []
     for level in (*_ALWAYS, *_WHEN_NOTHING):
-        if level in _WHEN_NOTHING and raw:
+        if level > finest or (level in _WHEN_NOTHING and raw):
             break
-        raw += _level(model, rgb_HW3, level)
+        raw += _level(model, working_HW3, (width, height), level)
     found = suppress(raw)
     return sorted(found, key=lambda face: -face.size)
 
 
-def _level(model: Model, rgb_HW3: U8, level: int) -> list[Detection]:
-    """Square tiles of 1/level of the longer side, overlapping by half."""
-    height, width = rgb_HW3.shape[:2]
+def _level(model: Model, working_HW3: U8, picture: tuple[int, int], level: int) -> list[Detection]:
+    """Square tiles of 1/level of the longer side, overlapping by half. picture: width and height of the original, in
+    whose pixels the answer is; the working copy may be smaller."""
+    width, height = picture
     side = max(height, width) / level
     if side < model.side and level > 1:
         return []
     shrink = min(1.0, model.side / side)
     small_HW3 = (
         cv2.resize(
-            rgb_HW3,
+            working_HW3,
             (max(1, round(width * shrink)), max(1, round(height * shrink))),
             interpolation=cv2.INTER_AREA,
         )
         if shrink < 1
-        else rgb_HW3
+        else working_HW3
     )
     scale_x, scale_y = small_HW3.shape[1] / width, small_HW3.shape[0] / height
     found = []
@@ -100,7 +112,8 @@ def _level(model: Model, rgb_HW3: U8, level: int) -> list[Detection]:
             tile_HW3 = cv2.warpAffine(
                 small_HW3, M_23, (model.side, model.side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
             )
-            found += _tile(model, np.asarray(tile_HW3, np.uint8), left, top, side, level, (width, height))
+            if level == 1 or int(np.ptp(tile_HW3)) > FLAT:
+                found += _tile(model, np.asarray(tile_HW3, np.uint8), left, top, side, level, picture)
     return found
 
 
