@@ -240,7 +240,7 @@ def take_away(
     box, found = strip.lay(layers, grid, rig)
     away, straight, core = found[..., :3], found[..., 3:6], found[..., 6:]
     left = texture_YX3[box] + away - straight
-    core = core * (1.0 - kept(spot_YX[box], away))[..., None]
+    core = np.asarray(core * (1.0 - kept(spot_YX[box], away))[..., None], np.float32)
     return box, away - core * (left - np.clip(left, -GRAIN, GRAIN))
 
 
