@@ -90,6 +90,10 @@ class RigBatch:
         self._seal_slope_3 = self._constant(1.0 / (seal_to - seal_from))
         self._seal_start_3 = self._constant(-seal_from / (seal_to - seal_from))
         self._seal_jaw_3, self._seal_rest_3 = self._constant([1.0, 0.0, 0.0]), self._constant([0.0, 1.0, 1.0])
+        bite_from, bite_to = np.array([[0.25, 0.2], [0.5, 0.45]])  # lips.labiodental: lower, upper
+        self._bite_rolls = self._index(lips._ROLL[::-1])
+        self._bite_slope_2 = self._constant(1.0 / (bite_to - bite_from))
+        self._bite_start_2 = self._constant(-bite_from / (bite_to - bite_from))
         self._close_K = self._marks([_CLOSE]) > 0
         self._ring_K, self._spread_K = self._marks([_PUCKER, _FUNNEL]), -_SPREAD_BACK * self._marks(deform._SPREADERS)
         self._roll_K = deform.SEAL_ROLL * self._marks(deform._ROLL)
@@ -245,6 +249,12 @@ class RigBatch:
         scale = torch.addcmul(self._one, self._ring_K, held).addcmul_(self._spread_K, ring.clamp_max_(1.0))
         return channels * scale
 
+    def _labiodental(self, channels_BK: Tensor, unsealed_B1: Tensor) -> Tensor:
+        """lips.labiodental: [B, 1]."""
+        roll = channels_BK.index_select(1, self._bite_rolls)
+        rolled = self._smooth(torch.addcmul(self._bite_start_2, roll, self._bite_slope_2))
+        return rolled[:, :1] * (1.0 - rolled[:, 1:]) * unsealed_B1
+
     def _smooth(self, ramp: Tensor) -> Tensor:
         """contact.smoothstep of a ramp that is 0 at its low end, 1 at its high end."""
         t = ramp.clamp(0.0, 1.0)
@@ -278,7 +288,10 @@ class RigBatch:
 
         residual = slot["residual_lines_X3"]
         unsealed = (1.0 - seal_B1)[..., None]
-        parted = torch.addcmul(lines, share_B11, residual).view(self.count, 2, -1, 3)
+        parted = torch.addcmul(lines, share_B11, residual)
+        way_BX = slot["bite_X"] - (parted * slot["down_3"][:, None]).sum(-1)
+        way_BX = way_BX * slot["bite_share_X"] * self._labiodental(channels_BK, unsealed[..., 0])
+        parted = torch.addcmul(parted, way_BX[..., None], slot["down_3"][:, None]).view(self.count, 2, -1, 3)
         middle, slip, opening = _meet(parted, slot["down_3"][:, None], self._slip_1, unsealed)
         met = torch.addcmul(middle, self._apart_2, slip)
         moved = met.flatten(1, 2) - torch.addcmul(lines_BX3, share_B11, residual)

@@ -130,6 +130,8 @@ def _arrays(rig: FittedRig) -> dict[str, F32]:
         "arc_XX": _arcs(lip._arc_LL),
         "arc_per_px_1": [1.0 / (lips.SMOOTH_OPEN * width)],
         "bow_L": lip._bow_L,
+        "bite_share_X": np.tile(lip._bite_share_L, 2),
+        "bite_X": np.r_[lip._bite_L - lips.BITE_SHOWN * width * lip._bite_share_L, lip._bite_L],
         "source_open_1": [float(lip.open_in_source)],
         "source_gap_per_1": [1.0 / max(lip._source_gap, 1e-6)],
         "source_mouth_K": _scattered(lip._source_mouth),
