@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from functools import cache
 
+import cv2
 import numpy as np
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from avatar.render import raster
-from avatar.render.underlay import Underlay, build_underlay, deform_underlay, flatten_sides
+from avatar.render.collar import collar_line
+from avatar.render.decoder import Decoder
+from avatar.render.layers import Layers
+from avatar.render.output import Background, FrameFormat
+from avatar.render.underlay import BREATH, TORSO_SHARE, Underlay, build_underlay, deform_underlay, flatten_sides
 from avatar.rig.types import FittedRig
-from tests.render_samples import motion, motions, rig
+from tests.render_samples import decoder, identity, motion, motions, rig
 
 
 @cache
 def flat() -> tuple[FittedRig, Underlay]:
     relief = flatten_sides(rig())
-    return relief, build_underlay(relief)
+    return relief, build_underlay(relief, collar_line(Layers.unpack(identity().arrays).person_HW4, relief))
 
 
 def posed(motion_D: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -88,3 +94,99 @@ def test_a_dropping_jaw_draws_the_neck_along_less_and_less() -> None:
     assert (np.diff(drop[:6]) <= 1e-3).all()
     assert abs(drop[8]) < 0.1 * drop[0]
     assert underlay.drag_UJ.min() >= 0.0
+
+
+TURNS = [
+    motion(headYaw=0.26),
+    motion(headPitch=-0.17),
+    motion(headPitch=0.17),
+    motion(headRoll=0.17),
+    motion(headYaw=0.26, headPitch=0.17, headRoll=-0.17),
+    motion(headYaw=-0.26, headPitch=-0.17, headRoll=0.17),
+]
+
+
+def test_clothes_stay_and_the_neck_slides_in_the_collar() -> None:
+    relief, underlay = flat()
+    found = collar_line(Layers.unpack(identity().arrays).person_HW4, relief)
+    assert found is not None
+    across, down = found
+    axis = relief.R_source_33[:2, 1] / np.linalg.norm(relief.R_source_33[:2, 1])
+    at, low = underlay.rest_U3[:, :2] @ np.array([axis[1], -axis[0]]), underlay.rest_U3[:, :2] @ axis
+    clothes = (low > np.interp(at, across, down) + 4) & (np.abs(at - across.mean()) < 0.3 * relief.face_width)
+    assert clothes.sum() > 10
+    for turn in TURNS:
+        assert np.abs(posed(turn) - posed(motion()))[clothes, :2].max() < 0.5
+
+
+def test_head_motion_fades_down_the_neck() -> None:
+    relief, underlay = flat()
+    count = len(relief.oval_ring)
+    chin = int(np.argmax(relief.rest_V3[relief.oval_ring, 1]))
+    follow = underlay.follow_U.reshape(-1, count)[:, chin]
+    assert (np.diff(follow) <= 1e-6).all() and follow[0] == 1.0
+    for turn in TURNS:
+        way = np.linalg.norm((posed(turn) - posed(motion()))[chin::count, :2], axis=1)
+        assert (np.diff(way) < 0.01 * relief.face_width).all(), "no swing further down than above"
+        assert way[-1] < 0.01
+
+
+def test_no_kink_where_jaw_meets_neck() -> None:
+    """Across the rim the displacement changes gently: beside the skin's edge nearly as much as on it."""
+    relief, underlay = flat()
+    count = len(relief.oval_ring)
+    rest = underlay.rest_U3[:, :2].reshape(-1, count, 2)
+    gap = np.linalg.norm(np.diff(rest[:5], axis=0), axis=-1)
+    for turn in TURNS:
+        moved = (posed(turn) - posed(motion()))[:, :2].reshape(-1, count, 2)
+        slope = np.linalg.norm(np.diff(moved[:5], axis=0), axis=-1) / gap
+        assert slope[:2].max() < 0.5, "at the rim"
+        assert slope.max() < 1.25, "down the neck, at most this shear"
+
+
+def folded(points: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Triangles that the motion turned over."""
+    underlay = flat()[1]
+
+    def area(at: NDArray[np.float32]) -> NDArray[np.float32]:
+        a, b, c = (at[underlay.triangles_T3[:, i], :2] for i in range(3))
+        return np.asarray((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0])
+
+    before = area(underlay.rest_U3)
+    return np.asarray(area(points) * np.sign(before) < -0.02 * np.abs(before))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(-0.26, 0.26), st.floats(-0.17, 0.17), st.floats(-0.17, 0.17), st.floats(-0.1, 0.1))
+def test_turns_fold_next_to_nothing(yaw: float, pitch: float, roll: float, shift: float) -> None:
+    points = posed(motion(headYaw=yaw, headPitch=pitch, headRoll=roll, headX=shift, headY=-shift))
+    assert folded(points).mean() < 0.02
+
+
+def test_breathing_lifts_the_shoulders_more_than_the_head() -> None:
+    relief, underlay = flat()
+    width = relief.face_width
+    lift = posed(motion(headY=-0.004)) - posed(motion(headY=0.004))
+    shoulders = underlay.torso_U * (1 - underlay.follow_U) > 0.95
+    assert shoulders.sum() > 5
+    moved = -lift[shoulders, 1]
+    assert moved.min() > 0.008 * width
+    assert moved.max() < 0.03 * width
+    assert np.abs(lift[underlay.rest_U3[:, 1] >= relief.size, 1]).max() < 0.01, "nothing moves at the lower border"
+    lean = posed(motion(headY=0.25)) - posed(motion())
+    assert lean[shoulders, 1].max() < (0.25 * TORSO_SHARE[1] + BREATH + 0.05 * 0.25) * width + 0.1
+
+
+@settings(max_examples=15, deadline=None)
+@given(motions())
+def test_background_beyond_the_person_is_the_still_plate(motion_D: NDArray[np.float32]) -> None:
+    opacity = glass().render(motion_D)[..., 3]
+    picture = decoder().render(motion_D)
+    plate = cv2.resize(identity().arrays["render.plate_HW3"], (256, 256), interpolation=cv2.INTER_AREA)
+    assert np.array_equal(picture[opacity == 0], plate[opacity == 0])
+    assert (opacity == 0).mean() > 0.1
+
+
+@cache
+def glass() -> Decoder:
+    return Decoder(identity(), format=FrameFormat(256, background=Background("transparent")))
