@@ -138,7 +138,8 @@ def test_another_person_between_brows_and_nose() -> None:
     trips = [*shots.POSES, *(f"{name} +0" for name in shots.OPEN)]
     before = check_round_trip(known)
     for name, change, least in (("drift_gms", blurred, 1.5), ("trip_gms", blurred, 1.5), ("drift_tone", tinted, 2.0)):
-        assert check_round_trip(broken(trips, change))[name] > least * before[name]
+        assert check_round_trip(broken(trips, change))[name] > least * before[name], name
+    assert check_round_trip(broken(["neutral"], blurred))["neutral_gms"] > 1.5 * before["neutral_gms"]
     own = check_round_trip(broken(["portrait"], blurred))
     assert own["self_psnr"] < before["self_psnr"] - 2 and own["self_gms"] > 2 * before["self_gms"]
     points = check_landmarks(known, model)["drift_points"]

@@ -16,6 +16,7 @@ from avatar.quality.shots import OPEN, POSES
 
 F64 = NDArray[np.float64]
 
+_TURNS: Final = tuple(name for name in POSES if name != "brows up")
 _TRIPS: Final = (*POSES, *(f"{name} +0" for name in OPEN))
 _EYES_NOSE: Final = (
     33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 1, 98, 327, 129, 358, 48, 278, 70, 63, 105, 66, 107, 336, 296, 334, 293,
@@ -27,21 +28,24 @@ _BROWS: Final = 17
 
 
 def check_round_trip(film: Film) -> dict[str, float]:
-    """Frames carried back to the portrait by the rig, against the portrait: trip_psnr (dB), trip_ssim, trip_gms
-    (gradient deviation, lower is better) of the skin; drift_gms of the eye-nose region; self_*: the portrait's own
-    motion against the portrait, over the person."""
+    """Turned heads carried back to the portrait by the rig, against the neutral frame carried back: trip_psnr (dB),
+    trip_ssim, trip_gms (gradient deviation, lower is better) of the skin; drift_gms, drift_tone of the eye-nose region.
+    neutral_psnr, neutral_gms: that neutral frame against the portrait, whose expression and its creases it lacks.
+    self_*: the portrait's own motion against the portrait, over the person."""
     eye_nose = film.eye_nose()
+    neutral, at_rest = film.to_portrait("neutral")
     rows = []
-    for frame in _TRIPS:
+    for frame in _TURNS:
         back, there = film.to_portrait(frame)
+        there &= at_rest
         near = there & eye_nose
         rows.append(
             (
-                psnr(back, film.portrait_HW3, there),
-                ssim(back, film.portrait_HW3, there),
-                gradient_deviation(back, film.portrait_HW3, there),
-                gradient_deviation(back, film.portrait_HW3, near),
-                tone(back, film.portrait_HW3, near),
+                psnr(back, neutral, there),
+                ssim(back, neutral, there),
+                gradient_deviation(back, neutral, there),
+                gradient_deviation(back, neutral, near),
+                tone(back, neutral, near),
             )
         )
     mean = np.nanmean(np.array(rows), axis=0)
@@ -53,6 +57,8 @@ def check_round_trip(film: Film) -> dict[str, float]:
         "trip_gms": float(mean[2]),
         "drift_gms": float(mean[3]),
         "drift_tone": float(mean[4]),
+        "neutral_psnr": psnr(neutral, film.portrait_HW3, at_rest),
+        "neutral_gms": gradient_deviation(neutral, film.portrait_HW3, at_rest),
         "self_psnr": psnr(own, film.portrait_HW3, person),
         "self_ssim": ssim(own, film.portrait_HW3, person),
         "self_gms": gradient_deviation(own, film.portrait_HW3, person),

@@ -62,13 +62,14 @@ LIMITS: Final[tuple[Limit, ...]] = (
     Limit("trip_psnr", "skin after a round trip, dB", least=30.0, digits=1),
     Limit("trip_ssim", "the same, SSIM", least=0.95, digits=4),
     Limit("trip_gms", "the same, gradient deviation", most=0.04, digits=4),
+    Limit("neutral_gms", "the neutral frame against the portrait, whose expression it lacks", digits=4),
     Limit("self_psnr", "the portrait's own motion against the portrait, dB", least=30.0, digits=1),
     Limit("self_ssim", "the same, SSIM", least=0.97, digits=4),
     Limit("background", "largest change of the background over all poses, levels", most=4, digits=0),
     Limit("flicker", "second difference of the skin in time, levels", most=1.5),
     Limit("pop_jaw", "largest jerk of a slow opening / usual change, mouth", most=1.2, digits=2),
     Limit("pop_lids", "the same of a slow blink, eyes", most=1.2, digits=2),
-    Limit("swim", "skin texture off its place, px (95 %)", most=1.0, digits=2),
+    Limit("swim", "skin texture off its place, px (95 %)", most=0.5, digits=2),
     Limit("torn", "torn pixels of the person per thousand", most=1.0, digits=2),
     Limit("smeared", "smeared pixels of the person per thousand", most=5.0, digits=2),
     Limit("hair_edges", "strong edges in hair and neck, worst pose / neutral", most=1.3, digits=2),
@@ -141,7 +142,7 @@ def _worst(rows: Mapping[str, Row], limit: Limit) -> str:
     values = _values(rows, limit)
     if not values:
         return "-"
-    return _number(max(values) if math.isfinite(limit.most) else min(values), limit)
+    return _number(min(values) if math.isfinite(limit.least) and not math.isfinite(limit.most) else max(values), limit)
 
 
 def _beyond(rows: Mapping[str, Row], limit: Limit) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from avatar.quality.film import Film, grown
 from avatar.quality.measures import luma
@@ -13,6 +14,9 @@ from avatar.quality.shots import OPEN, POSES, sweep_frames
 
 _STILL: Final = 4
 """Levels that a pixel of the background may change by before it counts as moving."""
+_TRACKING: Final[dict[str, Any]] = {"winSize": (13, 13), "maxLevel": 1}
+_RETURN: Final = 0.3
+"""px within which a tracked point must come back to count."""
 _HEADROOM: Final = 1.6
 """How much farther than the face's rim anything of the person may move (the crown turns about the neck)."""
 
@@ -66,21 +70,32 @@ def pop(film: Film, frames: list[str], rings: tuple[str, ...]) -> float:
 
 def check_swimming(film: Film) -> dict[str, float]:
     """swim: how far (px, 95 % of the tracked points) skin texture lies from where the rig carries it, over poses and
-    open mouths. Tracking: Lucas-Kanade with pyramids, as in OpenCV."""
-    grey = luma(film.portrait_HW3).astype(np.uint8)
-    corners = cv2.goodFeaturesToTrack(grey, 200, 0.01, 5, mask=film.plain_skin.astype(np.uint8))
+    open mouths, against the neutral frame. Tracking: Lucas-Kanade with pyramids, as in OpenCV, on pictures of which
+    light is taken out; a point counts when tracking back finds it again."""
+    neutral, at_rest = film.to_portrait("neutral")
+    first = even_light(neutral)
+    corners = cv2.goodFeaturesToTrack(first, 200, 0.01, 5, mask=(film.plain_skin & at_rest).astype(np.uint8))
     if corners is None or len(corners) < 12:
         return {"swim": float("nan")}
     found: list[float] = []
     for frame in (*POSES, *(f"{name} +0" for name in OPEN)):
         back, there = film.to_portrait(frame)
-        moved, status, _ = cv2.calcOpticalFlowPyrLK(
-            grey, luma(back).astype(np.uint8), corners, corners.copy(), winSize=(11, 11), maxLevel=1
-        )
+        second = even_light(back)
+        moved, status, _ = cv2.calcOpticalFlowPyrLK(first, second, corners, corners.copy(), **_TRACKING)
+        again, status_back, _ = cv2.calcOpticalFlowPyrLK(second, first, moved, moved.copy(), **_TRACKING)
         at = np.rint(corners[:, 0]).astype(int)
-        good = (status[:, 0] > 0) & there[at[:, 1], at[:, 0]]
+        returned = np.linalg.norm(again - corners, axis=-1)[:, 0] < _RETURN
+        good = (status[:, 0] > 0) & (status_back[:, 0] > 0) & there[at[:, 1], at[:, 0]] & returned
         found += np.linalg.norm(moved - corners, axis=-1)[good, 0].tolist()
     return {"swim": float(np.quantile(found, 0.95)) if len(found) > 20 else float("nan")}
+
+
+def even_light(picture_HW3: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Brightness with slow changes taken out and local contrast made equal, uint8 [H, W]."""
+    bright = luma(picture_HW3)
+    fine = bright - cv2.GaussianBlur(bright, (0, 0), 4.0)
+    contrast = np.sqrt(cv2.GaussianBlur(fine * fine, (0, 0), 8.0)) + 1.0
+    return np.asarray(np.clip(128 + 40 * fine / contrast, 0, 255), np.uint8)
 
 
 def check_tears(film: Film) -> dict[str, float]:
