@@ -126,8 +126,12 @@ def lip_colours(rgb_HW3: U8, rig: FittedRig, step_M: F32) -> F32:
     inner, outer = rig.rest_V3[rig.mouth_ring_M, :2], rig.rest_V3[rig.lip_outer_M, :2]
     soft = cv2.GaussianBlur(rgb_HW3, (0, 0), max(0.8, 0.003 * rig.size)).astype(np.float32)
     down = rig.R_source_33[:2, 1] / np.linalg.norm(rig.R_source_33[:2, 1])
-    at = inner + step_M[:, None] * down + 0.1 * (outer - inner)
-    colours = sample(soft, at)
+    begin = inner + step_M[:, None] * down
+    colours = sample(soft, begin + 0.1 * (outer - inner))
+    count = len(inner)
+    near = np.array([(c + d) % count for c in (0, count // 2) for d in range(-4, 5)])
+    edge = sample(rgb_HW3.astype(np.float32), begin[near])  # lips darken fast towards the corners
+    colours[near] = np.minimum(colours[near], edge)
     wrapped = np.concatenate([colours[-1:], colours, colours[:1]])
     kernel = np.array([0.25, 0.5, 0.25], np.float32)
     return np.stack([np.convolve(wrapped[:, c], kernel, "valid") for c in range(3)], -1).astype(np.float32)

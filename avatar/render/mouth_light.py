@@ -20,7 +20,7 @@ F32 = NDArray[np.float32]
 
 LIGHT_SLANT: Final = 0.4
 """px down per px of depth: how steeply light falls in over the upper lip."""
-NEAR_SOFT: Final = 0.010
+NEAR_SOFT: Final = 0.014
 """Face widths: half width of the shadow's edge on what lies right behind the lips."""
 DEEPER_SOFT: Final = 0.25
 """How much it widens per depth."""

@@ -29,7 +29,9 @@ UPPER_ARC: Final = 0.3
 """How far the upper lip's line becomes an arc; the lower one's does so wholly."""
 UPPER_LINING: Final = 0.4
 """The upper lip shows this much of its lining, the lower lip all: we look at it from above."""
-BITE_SHOWN: Final = 0.020
+BITE_HIDDEN: Final = 0.004
+"""Face widths of the upper teeth's edge that the lower lip covers in F and V."""
+BITE_SHOWN: Final = 0.018
 """Face widths of the upper teeth that F and V show above their edge."""
 SEAL_JAW: Final = 0.03
 """mouthClose is measured against jawOpen, but against no less than this (M, B and P hardly open the jaw)."""
@@ -172,8 +174,9 @@ class Lips:
         edge = mouth.vertices_P3[rows, :2]
         lips = self._rig.neutral_V3[self._upper, :2]
         front = slice(len(edge) // 4, -(len(edge) // 4))  # further back the arch turns away
-        edge = edge[front]
-        return np.asarray(np.interp(lips @ across, edge @ across, edge @ self._down), np.float32)
+        curve = np.polynomial.Polynomial.fit(edge[front] @ across, edge[front] @ self._down, 2)
+        line = curve(lips @ across) - BITE_HIDDEN * self._rig.face_width
+        return np.asarray(line, np.float32)
 
     def _mean_gap(self, skin_V3: F32) -> float:
         return float(np.maximum(gap(skin_V3[self._upper], skin_V3[self._lower], self._down), 0.0).mean())

@@ -132,14 +132,15 @@ def front_edge(mouth: MouthGeometry) -> tuple[F64, F64]:
 
 
 def move_teeth(mouth: MouthGeometry, own: OwnTeeth, down_2: NDArray[Any], face_width: float) -> MouthGeometry:
-    """Both rows go along with the seen edge, within MOVE_CM; gums and roots with them."""
+    """Both rows and the tongue go along with the seen edge, within MOVE_CM."""
     limit = MOVE_CM * face_width * CM_PER_FACE
     shift = float(np.clip(own.shift, -limit, limit))
     teeth = np.isin(mouth.part_P, [Part.TEETH_UPPER, Part.TEETH_LOWER])
     along = (mouth.uv_P2[:, 0] * 2 - 1) * UPPER.half_length
     curve = np.minimum((along / FRONT_CM) ** 2, 2.5) * np.clip(own.bend, -0.5 * limit, 0.5 * limit)
     vertices = mouth.vertices_P3.copy()
-    vertices[teeth, :2] += (shift + curve[teeth])[:, None] * down_2
+    vertices[teeth, :2] += curve[teeth, None] * down_2
+    vertices[teeth | (mouth.part_P == Part.TONGUE), :2] += shift * down_2
     return replace(mouth, vertices_P3=vertices.astype(np.float32))
 
 
