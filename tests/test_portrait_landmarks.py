@@ -188,6 +188,7 @@ def test_iris_snaps_to_the_limbus(dx: float, radius: float, wrong: float, white:
 
 
 def test_a_reflection_at_the_rim_does_not_draw_the_iris_in() -> None:
+    """A pale iris beside a bright window: the edge from the pupil to the window is sharper than the limbus."""
     picture, lids_2K3, iris_2K3 = np.full((160, 400, 3), 150, np.uint8), np.zeros((2, 16, 3)), np.zeros((2, 5, 3))
     truth = np.array([[110.0, 80.0], [290.0, 80.0]])
     turn = [np.pi - k * np.pi / 8 for k in range(9)] + [np.pi + k * np.pi / 8 for k in range(1, 8)]
@@ -196,13 +197,14 @@ def test_a_reflection_at_the_rim_does_not_draw_the_iris_in() -> None:
         outline = np.rint((truth[eye] + np.stack([30 * np.cos(turn), 11 * np.sin(turn)], 1)) * 16).astype(int)
         order = [0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 14, 13, 12, 11, 10, 9]
         cv2.fillPoly(picture, [outline[order]], (200, 200, 200), cv2.LINE_AA, 4)
-        cv2.circle(picture, (int(x), int(y)), 13, (80, 80, 80), -1, cv2.LINE_AA)
-        cv2.rectangle(picture, (int(x) + 5, int(y) - 4), (int(x) + 9, int(y) + 4), (255, 255, 255), -1)
-        iris_2K3[eye, :, :2] = np.array([[0, 0], [1, 0], [0, -1], [-1, 0], [0, 1]]) * 12.5 + [x, y]
+        cv2.circle(picture, (int(x), int(y)), 13, (170, 170, 170), -1, cv2.LINE_AA)
+        cv2.circle(picture, (int(x), int(y)), 6, (25, 25, 25), -1, cv2.LINE_AA)
+        cv2.rectangle(picture, (int(x) + 5, int(y) - 8), (int(x) + 9, int(y) + 8), (255, 255, 255), -1)
+        iris_2K3[eye, :, :2] = np.array([[0, 0], [1, 0], [0, -1], [-1, 0], [0, 1]]) * 12.3 + [x, y]
     refined = refine_irises(cv2.GaussianBlur(picture, (0, 0), 0.7), iris_2K3, lids_2K3)
-    assert np.abs(refined[:, 0, :2] - truth).max() < 1.0
+    assert np.abs(refined[:, 0, :2] - truth).max() < 0.1 * 13
     radius = np.linalg.norm(refined[:, 1:, :2] - refined[:, :1, :2], axis=2).mean(1)
-    assert np.abs(radius / 13 - 1).max() < 0.08
+    assert np.abs(radius / 13 - 1).max() < 0.1
 
 
 def test_iris_without_an_edge_is_left_alone() -> None:
