@@ -114,6 +114,8 @@ def build_underlay(rig: FittedRig, collar: tuple[F32, F32] | None = None) -> Und
     neck_RJ = np.clip(below_RJ / np.maximum(out_RJ, 1e-6), 0, 1)
     scale_RJ = DRAG_SIDE + (DRAG_NECK - DRAG_SIDE) * smoothstep(neck_RJ)
     drag_RJ = np.exp(-((out_RJ / scale_RJ) ** 1.5))
+    if collar is not None:  # nor does a dropping jaw pull at clothes
+        drag_RJ *= 1 - fade_RJ
     # further out, neighbours on the rim share the say
     position = np.r_[0, np.cumsum(np.linalg.norm(np.diff(oval[:, :2], axis=0), axis=1))] / width
     total = position[-1] + np.linalg.norm(oval[0, :2] - oval[-1, :2]) / width
