@@ -20,12 +20,12 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from avatar.motion import space
 from avatar.motion.space import EXPRESSION_DIM, INDEX
 from avatar.rig import deform, lids, lips
+from avatar.rig.batch_geometry import cross_terms, euler_terms, gaze_axis, meet
 from avatar.rig.batch_slots import SlotRow, Topology, check_same, slot_row
 from avatar.rig.channels import shared_KV3
 from avatar.rig.contact import SLIP
@@ -70,7 +70,7 @@ class DeformedBatch:
 
 
 class RigBatch:
-    """The rigs of B sessions on one device. `build` makes one; `deform` draws no random numbers and keeps no state."""
+    """The rigs of B sessions on one device. `build` makes one; nothing is kept from one frame to the next."""
 
     def __init__(self, first: SlotRow, count: int, device: torch.device | str, dtype: torch.dtype) -> None:
         self.count: Final = count
@@ -110,8 +110,9 @@ class RigBatch:
         self._lid_closed = self._constant(0.5 - lids.REST)
         self._sin_R11 = self._constant(lips._SIN)
         self._quarter_2 = self._constant([np.pi / 2, 0.0])
-        self._euler_329, self._euler_319 = self._constant(_EULER[:, 1:]), self._constant(_EULER[:, :1])
-        self._cross_39, self._half_turns_2 = self._constant(_CROSS), self._constant([1.0 / np.pi, 0.5 / np.pi])
+        euler = euler_terms()
+        self._euler_329, self._euler_319 = self._constant(euler[:, 1:]), self._constant(euler[:, :1])
+        self._cross_39, self._half_turns_2 = self._constant(cross_terms()), self._constant([1.0 / np.pi, 0.5 / np.pi])
 
     @classmethod
     def build(
@@ -180,7 +181,7 @@ class RigBatch:
 
         terms_B82 = torch.sin(motion[:, EXPRESSION_DIM:, None] + self._quarter_2)  # cosine and sine of all angles
         pose = self._pose(motion[:, space.HEAD], terms_B82[:, :3])
-        axis_B3 = _gaze_axis(terms_B82[:, 6:])
+        axis_B3 = gaze_axis(terms_B82[:, 6:])
         blink_B2 = motion.index_select(1, self._blink_2)
         in_head_y = (pose.R_B33[:, :, 1] * axis_B3).sum(1, keepdim=True)
         lid_moved = self._lids(skin.index_select(1, self._lid_lines), blink_B2, in_head_y)
@@ -292,7 +293,7 @@ class RigBatch:
         way_BX = slot["bite_X"] - (parted * slot["down_3"][:, None]).sum(-1)
         way_BX = way_BX * slot["bite_share_X"] * self._labiodental(channels_BK, unsealed[..., 0])
         parted = torch.addcmul(parted, way_BX[..., None], slot["down_3"][:, None]).view(self.count, 2, -1, 3)
-        middle, slip, opening = _meet(parted, slot["down_3"][:, None], self._slip_1, unsealed)
+        middle, slip, opening = meet(parted, slot["down_3"][:, None], self._slip_1, unsealed)
         met = torch.addcmul(middle, self._apart_2, slip)
         moved = met.flatten(1, 2) - torch.addcmul(lines_BX3, share_B11, residual)
         return share_B11, moved.index_select(1, self._lip_ring), opening.amax((1, 2))
@@ -310,7 +311,7 @@ class RigBatch:
         open_B2 = 1.0 - blink_B2
         share_B22 = torch.addcmul(self._lid_open_2, follow_B22, self._lid_sag_2)
         share_B22 = torch.addcmul(self._lid_closed, share_B22, open_B2[..., None])
-        middle, slip, _ = _meet(lines, slot["down_3"][:, None, None], self._slip_1, None)
+        middle, slip, _ = meet(lines, slot["down_3"][:, None, None], self._slip_1, None)
         moved = torch.addcmul(middle - lines, share_B22[..., None, None], slip)
         moved = moved.addcmul_((open_B2 * blink_B2)[..., None, None, None], slot["lid_bulge_22L3"])
         return moved.flatten(1, 3).index_select(1, self._lid_ring)
@@ -387,48 +388,3 @@ class RigBatch:
         marks = np.zeros(EXPRESSION_DIM)
         marks[np.asarray(channels)] = 1.0
         return self._constant(marks)
-
-
-def _meet(lines_2L3: Tensor, down_3: Tensor, slip_1: Tensor, unsealed: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """contact.meet for [..., 2, L, 3]: the pairs' middle and the way from upper to lower afterwards (both with an axis
-    of 1 instead of the 2), and the opening [..., L, 1]. unsealed: 1 - seal. slip_1: 1 / SLIP."""
-    upper, lower = lines_2L3.unbind(-3)
-    apart = lower - upper
-    gap = (apart * down_3).sum(-1, keepdim=True)
-    opening = gap.clamp_min(0.0)
-    if unsealed is not None:  # a slot's kind of line, not data
-        opening = opening * unsealed
-        slip_1 = unsealed * slip_1
-    slip = torch.addcmul(apart, gap, down_3, value=-1)
-    length = torch.linalg.vector_norm(slip, dim=-1, keepdim=True).clamp_min_(1e-6)
-    kept = torch.minimum(opening / length, slip_1)
-    after = torch.addcmul(opening * down_3, kept, slip, value=SLIP)
-    return lines_2L3.mean(-3, keepdim=True), after.unsqueeze(-3), opening
-
-
-def _gaze_axis(terms_B22: Tensor) -> Tensor:
-    """eyes.gaze_axis [B, 3] of the cosine and sine of azimuth and elevation."""
-    level = terms_B22[:, 0] * terms_B22[:, 1, :1]  # z, x
-    return torch.cat([level[:, 1:], -terms_B22[:, 1, 1:], level[:, :1]], 1)
-
-
-def _euler() -> NDArray[np.float64]:
-    """Yaw, pitch and roll matrices as sums: [3 angles, (1, cos, sin), 9] (deform.head_pose)."""
-    out = np.zeros((3, 3, 3, 3))
-    for angle, (axis, u, v) in enumerate(((1, 2, 0), (0, 1, 2), (2, 0, 1))):
-        out[angle, 0, axis, axis] = 1.0
-        out[angle, 1, u, u] = out[angle, 1, v, v] = 1.0
-        out[angle, 2, u, v], out[angle, 2, v, u] = -1.0, 1.0
-    return out.reshape(3, 3, 9)
-
-
-def _cross() -> NDArray[np.float64]:
-    """Vector -> matrix of the cross product with it: [3, 9]."""
-    out = np.zeros((3, 3, 3))
-    for axis, (u, v) in enumerate(((1, 2), (2, 0), (0, 1))):
-        out[axis, u, v], out[axis, v, u] = -1.0, 1.0
-    return out.reshape(3, 9)
-
-
-_EULER: Final = _euler()
-_CROSS: Final = _cross()
