@@ -25,8 +25,8 @@ F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 Told = Literal["auto", "yes", "no"]
 
-PRESENT: Final = 1.3
-"""Evidence from which glasses are believed: bare faces of the shared portraits reach 1.0, glasses begin at 1.7."""
+PRESENT: Final = 1.2
+"""Evidence from which glasses are believed: bare faces of the shared portraits reach 1.0, glasses begin at 1.5."""
 FOLLOW: Final = 0.6
 """When the user says that there are glasses: evidence from which the edges found are followed; below, a usual shape."""
 RADIUS: Final = 0.045
@@ -57,6 +57,9 @@ _LOWER: Final = (_DEGREES > 25) & (_DEGREES < 155)
 _INNER: Final = (_DEGREES > 155) & (_DEGREES < 205)
 _LIDS: Final = tuple(tuple(lids[i] for i in (0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 14, 13, 12, 11, 10, 9)) for lids in LIDS)
 _BROWS: Final = ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 285, 295, 282, 283, 276))
+_SKIN: Final = (50, 280, 5, 195, 205, 425, 101, 330)
+_LIT: Final = 60.0
+"""Lightness (CIE L*) of well-lit skin."""
 _BROW: Final = 0.6
 """How much of a brow's edges is disregarded: rims may cross brows, but brows alone are no rims."""
 
@@ -91,7 +94,7 @@ def find_glasses(rgb_HW3: U8, landmarks_N3: F32, told: Told = "auto") -> Glasses
     M_23 = _level(points)
     picture = cv2.warpAffine(rgb_HW3, M_23, (_WIDTH, _HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     places = points @ M_23[:, :2].T + M_23[:, 2]
-    channels = _channels(np.asarray(picture, np.uint8))
+    channels = _channels(np.asarray(picture, np.uint8), places)
     ridge = np.minimum(np.maximum.reduce([_ridge(c, s) for c in channels for s in (1.5, 2.5)]), _STRONGEST)
     edges = _edges(channels) * (1.0 - _area(places, _LIDS, (1.0, 1.1), 0))
     ridge *= (1.0 - _area(places, _LIDS, (1.1, 1.5), 3)) * (1.0 - _BROW * _area(places, _BROWS, (1.0, 1.0), 2))
@@ -154,10 +157,14 @@ def _level(points_N2: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(M_23, np.float64)
 
 
-def _channels(rgb_HW3: U8) -> list[F32]:
-    """Log lightness (equal ratios of light count equally, on dark and light skin) and both colour axes, as shares."""
-    lab = cv2.cvtColor(rgb_HW3, cv2.COLOR_RGB2LAB).astype(np.float32)
-    return [np.log(lab[..., 0] + 24.0), lab[..., 1] / 70.0, lab[..., 2] / 70.0]
+def _channels(rgb_HW3: U8, points_N2: NDArray[np.float64]) -> list[F32]:
+    """Log lightness (equal ratios of light count equally, on dark and light skin) and both colour axes, as shares; first
+    brought to the same lightness of cheeks and nose, so that a dim picture shows as much as a bright one."""
+    lab = cv2.cvtColor(rgb_HW3.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB)
+    at = np.rint(points_N2[list(_SKIN)]).astype(int)
+    skin = lab[np.clip(at[:, 1], 0, _HEIGHT - 1), np.clip(at[:, 0], 0, _WIDTH - 1), 0]
+    lab *= float(np.clip(_LIT / max(float(np.median(skin)), 1.0), 1.0, 4.0) ** 0.6)  # not fully: noise grows as well
+    return [np.log(lab[..., 0] + 9.4), lab[..., 1] / 70.0, lab[..., 2] / 70.0]
 
 
 def _ridge(channel: F32, sigma: float) -> F32:

@@ -36,14 +36,17 @@ def measure(image: PortraitImage, face: Face, analysis: PortraitAnalysis) -> lis
     """Everything that is looked at, in the order in which it matters."""
     crop_HW3, points_N2 = _face_crop(image.rgb_HW3, face)
     seen = visibility(analysis.rgb_HW3, analysis.landmarks_N3)
+    sharpness = _sharpness(crop_HW3)
+    blurred = sharpness.grade is Grade.POOR
+    hidden = () if blurred else seen.hidden
     return [
         _size(face),
-        _sharpness(crop_HW3),
+        sharpness,
         *_light(crop_HW3, points_N2),
         _pose(face, analysis),
-        _unseen("eyes") if {"eye right", "eye left"} <= set(seen.hidden) else _eyes(points_N2),
-        _unseen("mouth") if "mouth" in seen.hidden else _mouth(points_N2),
-        _occlusion(seen, analysis.lens_contrast),
+        _unseen("eyes") if {"eye right", "eye left"} <= set(hidden) else _eyes(points_N2),
+        _unseen("mouth") if "mouth" in hidden else _mouth(points_N2),
+        _blurred(seen) if blurred else _occlusion(seen, analysis.lens_contrast),
         _glasses(analysis),
         _certainty(face),
         _room(analysis),
@@ -152,6 +155,11 @@ def _mouth(points_N2: F32) -> Aspect:
 
 def _unseen(name: str) -> Aspect:
     return Aspect(name, Grade.POOR, 0.0, "share", "Cannot be judged: see occlusion.")
+
+
+def _blurred(seen: Visibility) -> Aspect:
+    text = "The face is too blurred to tell whether something is in front of it."
+    return Aspect("occlusion", Grade.FAIR, round(seen.least, 2), "share", text)
 
 
 def _occlusion(seen: Visibility, lens_contrast: float) -> Aspect:

@@ -108,8 +108,8 @@ def _marked(canvas: U8, analysis: PortraitAnalysis, aspects: list[Aspect]) -> U8
     scale = HEIGHT / analysis.rgb_HW3.shape[0]
     points_N2 = (analysis.landmarks_N3[:, :2] + 0.5) * scale - 0.5
     for aspect in sorted(aspects, key=lambda aspect: aspect.grade is Grade.POOR):
-        if aspect.grade is Grade.GOOD:
-            continue
+        if aspect.grade is Grade.GOOD or (aspect.name == "occlusion" and aspect.grade is Grade.FAIR):
+            continue  # the latter could not be told
         colour = _GRADES[aspect.grade]
         if aspect.name == "room":
             width, height = analysis.source_size
