@@ -9,7 +9,7 @@ K pixels of a patch, D pixels of all the rasteriser's targets, V skin vertices, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -41,6 +41,13 @@ ATTRIBUTES: Final = 5
 LIPS, EYES, OPENING = 1, 2, 4
 """The rasteriser's targets after the frame itself; of EYES there are two."""
 STAGES: Final = ("deform", "shade", "mesh", "raster", "warp", "edges", "eyes", "mouth", "output")
+
+
+class Last(NamedTuple):
+    """What the last frame drawn step by step asked for, for checks."""
+
+    drawn: Drawn
+    patches: tuple[Patch, Patch, Patch]
 
 
 class Painter:
@@ -80,6 +87,7 @@ class Painter:
         self.shading: Final = ShadingBatch(layout.shading, batch, size, device)
         self._frame_BCX = torch.zeros(batch, 3, size * size + 1, device=device)
         self._clip_G2 = torch.tensor([[t.width, t.height] for t in targets], device=device, dtype=torch.float32)
+        self.last: Last | None = None
         self._column_W = torch.arange(layout.format.width, device=device)
 
     def draw(self, face: DeformedBatch) -> Tensor:
@@ -101,6 +109,7 @@ class Painter:
         eyes = Patch(pixel_box(around, extent(eye_rings) * EDGE_REACH, size), self._eye_room, size)
         opening = Patch(pixel_box(ring[..., :2], 3.0 * CONTACT_WIDTH * width_B, size), self._opening_room, size)
         drawn = self._raster(face, skin, lips.box, eyes.box, opening.box)
+        self.last = Last(drawn, (lips, eyes, opening))
 
         map_2BD, there = self.raster.read(drawn, 0, EYES + 1, slice(1, 3))
         self.mark("raster")

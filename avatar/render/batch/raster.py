@@ -44,6 +44,8 @@ class Drawn(NamedTuple):
     """int64: depth in the upper half, triangle in the lower; NOTHING where nothing was drawn."""
     corner_2X: Tensor
     """float32 [2, B * T]: x, y of each triangle's first corner."""
+    asked_2: tuple[Tensor, Tensor]
+    """int32 [B, T] and [B, rows]: places asked for in either queue; what is beyond a queue's length is not drawn."""
     planes_3FX: tuple[Tensor, Tensor, Tensor]
     """float32 [1 + A, B * T] each: depth and attributes at that corner, their slopes in x, in y."""
 
@@ -89,7 +91,7 @@ class Rasteriser:
         corners_B3T: int, columns of `points_CN`, ascending in each triangle (as vertices are numbered).
         clip_BG2: float32, pixels right of or below it are not drawn: width, height, at most the target's.
         """
-        corner = points_CN.index_select(1, corners_B3T.view(-1)).view(len(points_CN), *corners_B3T.shape)
+        corner = points_CN.index_select(1, corners_B3T.reshape(-1)).view(len(points_CN), *corners_B3T.shape)
         a, b, c = corner.unbind(2)
         a, b = _by_height(a, b)
         b, c = _by_height(b, c)
@@ -128,7 +130,8 @@ class Rasteriser:
         number = self._number_X.index_select(0, of_row)
         rows = torch.stack([length, pixel, number, z.view(torch.int32), zx.contiguous().view(torch.int32)])
 
-        of_pixel, nth = hand_out(length.view(self.slots, -1), self._pixels_BQ)
+        asked = (count, length.view(self.slots, -1))
+        of_pixel, nth = hand_out(asked[1], self._pixels_BQ)
         length, pixel, number, z_bits, zx_bits = rows.index_select(1, of_pixel).unbind(0)
         depth = z_bits.view(torch.float32) + zx_bits.view(torch.float32) * nth
         idle = nth >= length
@@ -139,7 +142,7 @@ class Rasteriser:
         best = torch.full((self.slots * self.size,), NOTHING, dtype=torch.int64, device=key.device)
         best.scatter_reduce_(0, at, key, "amax")
         planes = (a[2:].flatten(1), slope_x.flatten(1), slope_y.flatten(1))
-        return Drawn(best.view(self.slots, self.size), a[:2].flatten(1), planes)
+        return Drawn(best.view(self.slots, self.size), a[:2].flatten(1), asked, planes)
 
     def part(self, target: int) -> slice:
         """Where a target's pixels lie among all."""
