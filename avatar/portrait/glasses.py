@@ -158,9 +158,9 @@ def _level(points_N2: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _channels(rgb_HW3: U8, points_N2: NDArray[np.float64]) -> list[F32]:
-    """Log lightness (equal ratios of light count equally, on dark and light skin) and both colour axes, as shares; first
-    brought to the same lightness of cheeks and nose, so that a dim picture shows as much as a bright one."""
-    lab = cv2.cvtColor(rgb_HW3.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB)
+    """Log lightness (equal ratios of light count equally, on dark and light skin) and both colour axes, as shares; dim
+    pictures are brought nearer to well-lit cheeks and nose first, so that they show as much."""
+    lab = np.asarray(cv2.cvtColor(rgb_HW3.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB), np.float32)
     at = np.rint(points_N2[list(_SKIN)]).astype(int)
     skin = lab[np.clip(at[:, 1], 0, _HEIGHT - 1), np.clip(at[:, 0], 0, _WIDTH - 1), 0]
     lab *= float(np.clip(_LIT / max(float(np.median(skin)), 1.0), 1.0, 4.0) ** 0.6)  # not fully: noise grows as well
