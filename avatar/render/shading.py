@@ -21,7 +21,6 @@ S vertices that a coarse cell averages, Y x X cells of the folds' grid, G groups
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,20 +30,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from avatar.motion.space import EXPRESSION_DIM
-from avatar.render.creases import crease_layers
 from avatar.render.creases_folds import drive_matrix, drives
-from avatar.render.creases_skin import (
-    Grid,
-    face_grid,
-    outside,
-    pixel_grid,
-    shade_tint,
-    skin_share,
-    smooth,
-    soft_logs,
-)
+from avatar.render.creases_pack import Creases
+from avatar.render.creases_skin import Grid, face_grid, outside, pixel_grid, smooth
 from avatar.render.images import sample
-from avatar.render.layers import Layers
 from avatar.rig.mesh import adjacency
 from avatar.rig.types import DeformedFace, FittedRig
 
@@ -149,21 +138,18 @@ def fold_weights(drive_G: F32, source_G: F32) -> tuple[F32, F32]:
     return np.asarray(fade - DEEPER * more, np.float32), np.asarray(more, np.float32)
 
 
-def build_shading(rig: FittedRig, layers: Layers, texture_HW4: U8) -> Shading:
-    """Everything that depends on the portrait only; about 0.1 s.
+def build_shading(rig: FittedRig, light_4: F32, creases: Creases, texture_HW4: U8) -> Shading:
+    """Everything that depends on the portrait and the frame's size only; about 30 ms.
 
-    rig: the one that deforms. texture_HW4: the person at the frame's size (kept, not copied).
+    rig: the one that deforms. light_4: `Layers.light_4`. creases: `prepare_creases`. texture_HW4: the person at the
+    frame's size (kept, not copied).
     """
-    rgb_HW3 = np.ascontiguousarray(layers.person_HW4[..., :3])
     size = texture_HW4.shape[0]
     scale = size / rig.size
     grid = face_grid(rig)
-    pixels, box = pixel_grid(grid, scale, size)
-    light = np.ascontiguousarray(layers.light_4, np.float32)
-    logs = soft_logs(rgb_HW3, grid)
-    skin_2YX = skin_share(rgb_HW3, logs, rig, grid)
-    own, new = crease_layers(rgb_HW3, rig, grid, pixels, skin_2YX, light[1:3])
-    own_N3, own_start_G, own_boxes_G4 = own_differences(own, texture_HW4, box)
+    _, box = pixel_grid(grid, scale, size)
+    light = np.ascontiguousarray(light_4, np.float32)
+    own_N3, own_start_G, own_boxes_G4 = own_differences(creases, scale, texture_HW4, box)
     triangles = np.ascontiguousarray(rig.triangles_T3)
     a, b, c = (rig.rest_V3[triangles[:, i]] for i in range(3))
     sign = 1.0 if np.cross(b - a, c - a)[:, 2].mean() > 0 else -1.0  # as vertex_normals chooses
@@ -189,11 +175,11 @@ def build_shading(rig: FittedRig, layers: Layers, texture_HW4: U8) -> Shading:
         own_N3=own_N3,
         own_start_G=own_start_G,
         own_boxes_G4=own_boxes_G4,
-        new_GYX=new,
-        new_boxes_G4=_boxes(new),
+        new_GYX=creases.new_layers(grid),
+        new_boxes_G4=creases.new_boxes_G4,
         drive_GK=matrix,
         source_drive_G=drives(matrix, rig.source_expression_K),
-        tint_3=shade_tint(logs, skin_2YX[0]),
+        tint_3=creases.tint_3,
         base_HW4=texture_HW4,
         box_4=np.array(box, np.int32),
         cell_x_X=cell_x,
@@ -204,20 +190,25 @@ def build_shading(rig: FittedRig, layers: Layers, texture_HW4: U8) -> Shading:
 
 
 def own_differences(
-    logs: Sequence[F32], texture_HW4: U8, box_4: tuple[int, int, int, int]
+    creases: Creases, scale: float, texture_HW4: U8, box_4: tuple[int, int, int, int]
 ) -> tuple[NDArray[np.int16], I32, I32]:
-    """Logarithms of gains over the box, one [Y, X, 3] per group, as colours to be added (`Shading.own_*`)."""
-    x0, y0, x1, y1 = box_4
-    face = texture_HW4[y0:y1, x0:x1, :3].astype(np.float32)
-    boxes = _boxes(np.stack([np.abs(log).max(-1) > 2e-3 for log in logs]))
-    parts, starts, start = [np.zeros((0, 3), np.int16)], [], 0
-    for log, (left, top, right, bottom) in zip(logs, boxes, strict=True):
-        there = (slice(top, bottom), slice(left, right))
-        added = np.minimum(face[there] * np.exp(log[there]), 255.0) - face[there]
+    """What takes away the portrait's own folds as colours to be added to a texture (`Shading.own_*`).
+
+    box_4: the pixels that may change.
+    """
+    parts, starts, boxes, start = [np.zeros((0, 3), np.int16)], [], [], 0
+    low, high = np.array(box_4[:2]), np.array(box_4[2:])
+    for group in range(len(creases.own_boxes_G4)):
+        logs, (x0, y0, x1, y1) = creases.own_logs(group, scale, texture_HW4.shape[0])
+        (left, top), (right, bottom) = np.clip((x0, y0), low, high), np.clip((x1, y1), low, high)
+        face = texture_HW4[top:bottom, left:right, :3].astype(np.float32)
+        gain = np.exp(logs[top - y0 : bottom - y0, left - x0 : right - x0]) if face.size else face
+        added = np.rint(np.minimum(face * gain, 255.0) - face).astype(np.int16)
         starts.append(start)
-        parts.append(np.rint(added).astype(np.int16).reshape(-1, 3))
+        boxes.append((left, top, right, bottom))
+        parts.append(added.reshape(-1, 3))
         start += len(parts[-1])
-    return np.concatenate(parts), np.array(starts, np.int32), boxes + np.array([x0, y0, x0, y0], np.int32)
+    return np.concatenate(parts), np.array(starts, np.int32), np.array(boxes, np.int32)
 
 
 def light_mask(rig: FittedRig, grid: Grid) -> F32:
@@ -241,11 +232,11 @@ def neighbour_table(rig: FittedRig) -> I32:
     """Vertices that share an edge with each vertex, padded with itself; int32 [V, B]."""
     count = len(rig.rest_V3)
     edges = adjacency(rig.triangles_T3, count)
-    most = int(np.diff(edges.indptr).max())
-    table = np.repeat(np.arange(count, dtype=np.int32)[:, None], most, 1)
-    for v in range(count):
-        row = edges.indices[edges.indptr[v] : edges.indptr[v + 1]]
-        table[v, : len(row)] = np.sort(row)
+    edges.sort_indices()
+    per_vertex = np.diff(edges.indptr)
+    table = np.repeat(np.arange(count, dtype=np.int32)[:, None], int(per_vertex.max()), 1)
+    rows = np.repeat(np.arange(count), per_vertex)
+    table[rows, np.arange(len(rows)) - edges.indptr[rows]] = edges.indices
     return table
 
 
@@ -403,13 +394,3 @@ def _steps(pixels: NDArray[np.int_], scale: float, start: float, step: float, co
     at = np.clip(((pixels + 0.5) / scale - 0.5 - start) / step, 0.0, count - 1.0)
     cell = np.minimum(at.astype(np.int32), count - 2)
     return cell, (at - cell).astype(np.float32)
-
-
-def _boxes(layers_GYX: NDArray[Any]) -> I32:
-    """x0, y0, x1, y1 of what is not 0 in each layer."""
-    out = np.zeros((len(layers_GYX), 4), np.int32)
-    for g, there in enumerate(layers_GYX != 0):
-        rows, columns = np.flatnonzero(there.any(1)), np.flatnonzero(there.any(0))
-        if len(rows):
-            out[g] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-    return out
