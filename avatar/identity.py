@@ -20,6 +20,7 @@ from avatar.portrait.analyse import analyse
 from avatar.portrait.image import load_image
 from avatar.portrait.models import cache_folder
 from avatar.portrait.store import Identity
+from avatar.render.creases_pack import prepare_creases
 from avatar.render.layers import prepare_layers
 from avatar.rig.fit import fit_rig
 from config.settings import AvatarSettings
@@ -59,7 +60,7 @@ def prepare_identity(
         "fit_px": {"model_median": round(report[0], 3), "snapped_median": round(report[3], 3)},
         "prepared_by": code_version(),
     }
-    arrays = {**analysis.pack(), **rig.pack(), **layers.pack()}
+    arrays = {**analysis.pack(), **rig.pack(), **layers.pack(), **prepare_creases(layers, rig).pack()}
     return Identity({name: np.ascontiguousarray(array) for name, array in arrays.items()}, meta)
 
 

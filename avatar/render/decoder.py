@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from avatar.motion import space
 from avatar.motion.limits import limit_head
 from avatar.render import raster
+from avatar.render.creases_pack import Creases, prepare_creases
 from avatar.render.eyes import draw_eyes
 from avatar.render.layers import PREFIX, Layers, prepare_layers
 from avatar.render.mouth import build_mouth_paint, draw_contact, draw_mouth
@@ -69,7 +70,8 @@ class Decoder:
         self._layers = layers
         self._scale = size / rig.size
         person = _resized(layers.person_HW4, size)
-        self._shading = build_shading(self.rig, layers, person)
+        creases = Creases.unpack(arrays) if "creases.tint_3" in arrays else prepare_creases(layers, rig)
+        self._shading = build_shading(self.rig, layers.light_4, creases, person)
         self._person_HW4 = person.copy()  # the face's part is shaded anew for each frame
         middle = self.rig.rest_V3[self.rig.oval_ring, 0]
         self._left = self.format.left(float(middle.min() + middle.max()) / 2 * self._scale)
