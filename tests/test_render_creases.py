@@ -15,6 +15,7 @@ from avatar.identity import prepare_identity
 from avatar.motion import space
 from avatar.render.creases import best_path, fold_depths
 from avatar.render.creases_folds import FOLDS, GROUPS, drive_matrix, drives, lines, resample
+from avatar.render.creases_pack import Creases, prepare_creases
 from avatar.render.creases_skin import face_grid, shade_tint, skin_share, soft_logs
 from avatar.render.layers import Layers
 from avatar.render.shading import build_shading, fold_weights
@@ -35,7 +36,7 @@ def smiling() -> tuple[FittedRig, Layers]:
 
 
 def neutral_texture(face_rig: FittedRig, layers: Layers) -> U8:
-    shade = build_shading(face_rig, layers, layers.person_HW4)
+    shade = build_shading(face_rig, layers.light_4, prepare_creases(layers, face_rig), layers.person_HW4)
     texture = shade.base_HW4.copy()
     shade.apply(face_rig.deform(space.neutral()), space.neutral(), texture)
     return texture
@@ -91,6 +92,44 @@ def test_a_mole_beside_a_fold_stays() -> None:
     contrast_before = (mole_before / np.maximum(clean_before, 1))[spot].mean()
     contrast_after = (mole_after / np.maximum(clean_after, 1))[spot].mean()
     assert contrast_after < contrast_before + 0.12
+
+
+def test_what_is_packed_is_what_was_found() -> None:
+    face_rig, layers = smiling()
+    made = prepare_creases(layers, face_rig)
+    again = Creases.unpack(made.pack())
+    for group in range(len(GROUPS)):
+        (logs, box), (same, same_box) = made.own_logs(group, 1.0, 512), again.own_logs(group, 1.0, 512)
+        assert box == same_box and np.array_equal(logs, same)
+    grid = face_grid(face_rig)
+    layer = again.new_layers(grid)
+    assert layer.shape == (len(GROUPS), grid.height, grid.width) and layer.min() < -0.05
+    assert sum(a.nbytes for a in made.pack().values()) < 300_000
+
+
+@pytest.mark.parametrize("name", ["creases.own_N3", "creases.new_N", "creases.tint_3"])
+def test_damaged_folds_are_refused(name: str) -> None:
+    arrays = prepare_creases(smiling()[1], smiling()[0]).pack()
+    with pytest.raises(ValueError, match="prepare the portrait again"):
+        Creases.unpack({k: v for k, v in arrays.items() if k != name})
+    with pytest.raises(ValueError, match="prepare the portrait again"):
+        Creases.unpack({**arrays, name: arrays[name][:-1]})
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.5])
+def test_removal_has_the_same_place_at_every_size(scale: float) -> None:
+    made = prepare_creases(smiling()[1], smiling()[0])
+    logs, (x0, y0, *_) = made.own_logs(0, 1.0, 512)
+    other, (u0, v0, u1, v1) = made.own_logs(0, scale, int(512 * scale))
+    assert other.shape == (v1 - v0, u1 - u0, 3)
+
+    def centre(values: F32, left: int, top: int, unit: float) -> NDArray[np.float64]:
+        weight = np.abs(values).sum(-1)
+        y, x = np.mgrid[: weight.shape[0], : weight.shape[1]]
+        at = np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
+        return np.asarray((at + (left, top) + 0.5) / unit - 0.5)
+
+    assert np.allclose(centre(other, u0, v0, scale), centre(logs, x0, y0, 1.0), atol=0.3)
 
 
 def test_weights_are_nothing_at_the_portraits_own_expression() -> None:

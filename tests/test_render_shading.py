@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from avatar.motion import space
 from avatar.render import shading
 from avatar.render.creases_folds import GROUPS
+from avatar.render.creases_pack import Creases, prepare_creases
 from avatar.render.layers import Layers, prepare_layers
 from avatar.render.shading import Shading, build_shading
 from avatar.render.underlay import flatten_sides
@@ -34,11 +35,16 @@ def layers() -> Layers:
 
 
 @cache
+def creases() -> Creases:
+    return prepare_creases(layers(), rig())
+
+
+@cache
 def made(size: int = 512) -> Shading:
     person = layers().person_HW4
     if size != person.shape[0]:
         person = np.asarray(cv2.resize(person, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
-    return build_shading(posed_rig(), layers(), person)
+    return build_shading(posed_rig(), layers().light_4, creases(), person)
 
 
 def shaded(motion_D: NDArray[np.float32], size: int = 512) -> U8:
@@ -115,8 +121,8 @@ def test_folds_deepen_with_their_muscle(channel: str, group: str) -> None:
 
 def test_light_stays_in_the_room() -> None:
     """With light from the picture's left, a face that turns to it gets lighter, one that turns away darker."""
-    lit = Layers(**{**vars(layers()), "light_4": np.array([0.7, -0.4, 0.0, 0.3], np.float32)})
-    shade = build_shading(posed_rig(), lit, layers().person_HW4)
+    light_4 = np.array([0.7, -0.4, 0.0, 0.3], np.float32)
+    shade = build_shading(posed_rig(), light_4, creases(), layers().person_HW4)
     x0, y0, x1, y1 = shade.box_4
     inside = (slice(y0 + 60, y1 - 60), slice(x0 + 60, x1 - 60))
     means = []
