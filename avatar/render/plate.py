@@ -51,7 +51,7 @@ def background_plate(rgb_HW3: U8, matte_HW: F32, unseen_HW: B | None = None) -> 
     (nothing but the loader's grey around the person) gets a plain studio backdrop.
     """
     known = surely_background(matte_HW if unseen_HW is None else np.maximum(matte_HW, unseen_HW))
-    if not known.any() or (rgb_HW3[known] == CUT_OUT).all():
+    if not known.any() or (np.abs(rgb_HW3[known].astype(np.int16) - CUT_OUT) <= 1).all():
         return studio(rgb_HW3.shape[0])
     return continued(rgb_HW3, known)
 
