@@ -340,7 +340,7 @@ def fold_gains(coarse_WZ: F32, new_GYX: F32, boxes_G4: I32, weight_G: F32) -> F3
     return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "ninf", "nsz", "contract", "arcp"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "ninf", "nsz"})
 def paint(
     base_HW4: U8,
     own_N3: NDArray[np.int16],
