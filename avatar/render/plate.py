@@ -2,7 +2,8 @@
 
 Blurred backgrounds are continued smoothly along their edges (Bertalmio, Bertozzi, Sapiro: Navier-Stokes, Fluid
 Dynamics, and Image and Video Inpainting, CVPR 2001, at half resolution), textured ones with patches of themselves
-(`patches.py`), each where the picture around is so. Smooth fills get the picture's grain. docs/face/head.md has the comparison.
+(`patches.py`), each where the picture around is so. Smooth fills get the picture's grain.
+docs/face/head.md has the comparison.
 
 Shape suffixes: H x W frame pixels.
 """
