@@ -10,6 +10,7 @@ forms: fewer minutes, --fine, --trips, --every. Which portraits may be used for 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -83,7 +84,7 @@ def train(net: nn.Module, data: dict[str, Any], minutes: float, state: dict[str,
     made = batches(data, seed=steps)
     while (spent := (time.monotonic() - started) / 60) < minutes:
         for group in optimiser.param_groups:
-            group["lr"] = RATE * (0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * spent / minutes)))
+            group["lr"] = RATE * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * spent / minutes)))
         seen, wanted, weight = next(made)
         loss = loss_of(net(seen), wanted, weight)
         optimiser.zero_grad()
