@@ -32,9 +32,11 @@ LOWER: Final = 0.14
 """How much darker the eye is right above the lower lid."""
 LOWER_REACH: Final = 0.22
 """Iris radii over which that fades."""
-LID_ABOVE: Final = 0.15
+LID_ABOVE: Final = 0.34
+"""Iris radii above the open lid from which the skin of the closing one fades in, times how much of it covers: where it
+covers all, it has to hide the portrait's own lash line, too."""
 LID_FADE: Final = 0.45
-"""Iris radii: from so far above the open lid on, and over so much, the skin of the closing one fades in."""
+"""Iris radii over which it fades in."""
 LID_SHADE: Final = 0.14
 """How much darker it is where it comes out of its fold."""
 LID_GROWS: Final = 0.6
@@ -185,10 +187,10 @@ def draw_eye(
         # the part of the lid that has come out of its fold
         fold = _line_y(open_L2, float(x))
         rolled = (lid - fold) * level / iris_px
-        fold -= LID_ABOVE * iris_px / level
         at_skin = min(max(t, 0.0), 0.9999) * last
         k = int(at_skin)
         part = at_skin - k
+        fold -= LID_ABOVE * skin_L4[k, 3] * iris_px / level
         reach = LASH_ROOT + (LASH_LENGTH - LASH_ROOT) * (0.3 + 0.7 * arch)
         for j in range(cover_HW.shape[0]):
             y = top + j

@@ -28,7 +28,7 @@ LASH_ACROSS: Final = (-0.12, 0.22)
 LID_STRIP: Final = (0.3, 0.8)
 """Iris radii above the upper lid between which its skin is seen."""
 NARROW_STRIP: Final = (0.1, 0.35)
-NARROW_SHARE: Final = 0.4
+NARROW_SHARE: Final = 0.2
 """Where glasses leave only this much of it, its share in the colour; the rest is from below the eye."""
 UNDER_STRIP: Final = (0.4, 1.0)
 """The same below the lower lid."""
