@@ -51,7 +51,8 @@ class Lids:
         self.below = (self._y - self._lid) * across
         self._above = (floor - self._y).clamp(min=0.0) * across
         self._rolled = (self._lid - fold) * across
-        self._from_fold = (self._y - fold) * across + eyes.LID_ABOVE
+        covers = slots.eye_lid_skin_2L4[:, :, 0, 3]  # the same along a lid
+        self._from_fold = (self._y - fold) * across + eyes.LID_ABOVE * covers[..., None, None]
         gap = (lower_B2L2 - upper_B2L2).square().sum(-1).amax(-1).sqrt()
         open_ = (slots.eye_lash_24[..., 3] * head_B[:, None] * scale).clamp(min=1e-3)
         self.closed = (1.0 - gap / open_).clamp(0.0, 1.0)[..., None, None]
