@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from avatar.portrait.check import check_portrait
 from avatar.portrait.models import load_models
 from scripts.fuzz_portrait import DAMAGE, mutated, sources
 
@@ -43,6 +44,13 @@ def test_libraries_keep_their_remarks_to_themselves(outcome: tuple[dict[str, obj
     _, stderr, _ = outcome
     said = [line for line in stderr.splitlines() if line.strip() and line not in EXPECTED_ON_STDERR]
     assert said == []
+
+
+@pytest.mark.parametrize("number", [742, 1358, 2394, 2814])
+def test_what_once_got_through(number: int) -> None:
+    """GIFs whose later frames are damaged: counting the frames failed."""
+    report = check_portrait(mutated(1, number)[0])
+    assert not report.usable and report.code in {"corrupt", "truncated", "no_face"}
 
 
 def test_the_files_are_the_same_every_time_and_of_every_kind() -> None:

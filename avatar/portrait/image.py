@@ -80,9 +80,9 @@ def load_image(source: str | Path | bytes) -> PortraitImage:
                 f"{name} is only {width} x {height} px.",
                 f"Use a picture of at least {MIN_SIDE} px on its shorter side; 600 px or more looks good.",
             )
-        if image.format in _ANIMATED and getattr(image, "n_frames", 1) > 1:
-            notes.append("The picture is animated: its first frame is used.")
         try:
+            if image.format in _ANIMATED and getattr(image, "n_frames", 1) > 1:
+                notes.append("The picture is animated: its first frame is used.")
             with _libtiff_quiet(image.format == "TIFF"):
                 rgb_HW3, alpha_HW = _pixels(image)
         except MemoryError as error:
