@@ -341,7 +341,7 @@ def new_fold(strip: Strip, fold: Fold, path_A: F32, depth_A: F32, light_2: F32) 
     facing = (strip.normal_A2 @ light_2)[:, None]
     walls = -0.8 * facing * away * groove
     bulge = fold.bulge * np.exp(-0.5 * ((away - 3.0) / 1.5) ** 2)
-    lined = 0.7 + 0.6 * float(np.clip(depth_A.mean() / 0.05, 0.0, 1.0))  # who has lines gets deeper ones
+    lined = 0.75 + 0.35 * float(np.clip(depth_A.mean() / 0.05, 0.0, 1.0))  # who has lines gets deeper ones
     edge = smooth((1.0 - np.abs(strip.across_N) / fold.reach) / 0.25)
     share = np.linspace(0.0, 1.0, ROWS)[:, None]
     taper = smooth(share / 0.35) * smooth((1.0 - share) / 0.35)

@@ -59,7 +59,7 @@ OWN_AT: Final = 0.5
 """Drive in the portrait from which its folds count as the expression's own, not as the years'."""
 OWN_MOST: Final = 0.85
 """Share of such folds that goes with the expression; a trace of them is natural."""
-DEEPER: Final = 0.45
+DEEPER: Final = 0.35
 """How much the portrait's own folds deepen per drive beyond the portrait's."""
 
 
