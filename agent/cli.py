@@ -37,6 +37,7 @@ Portrait = Annotated[str | None, typer.Option("--portrait", help="'default', an 
 Face = Annotated[
     int | None, typer.Option("--face", help="which face of the portrait, when there are several; 0 is the largest")
 ]
+Glasses = Annotated[str | None, typer.Option("--glasses", help="does the portrait wear glasses: auto, yes or no")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="write the report here ('-' for standard output)")]
 
 
@@ -198,12 +199,14 @@ def portrait_check(
     image: Annotated[Path, typer.Argument(help="the portrait")],
     preview: Annotated[Path | None, typer.Option(help="write an annotated picture here (PNG)")] = None,
     face: Face = None,
+    glasses: Glasses = None,
     json_path: JsonFile = None,
 ) -> None:
     """Say whether a portrait will animate well, and what a better photo would be."""
     from avatar.portrait.check import check_portrait
 
-    report = check_portrait(image, face_index=face, preview=preview)
+    settings = settings_from(None, None, avatar__glasses=glasses).settings.avatar
+    report = check_portrait(image, face_index=face, preview=preview, settings=settings)
     for line in report.lines:
         out.print(line)
     write_report(report.as_dict(), json_path)
@@ -216,13 +219,15 @@ def portrait_prepare(
     image: Annotated[Path, typer.Argument(help="the portrait")],
     out_path: Annotated[Path, typer.Option("--out", help="the identity to write, ending in .safetensors")],
     face: Face = None,
+    glasses: Glasses = None,
 ) -> None:
     """Prepare a portrait once, as one file that any other machine can use with --portrait."""
     from avatar.identity import prepare_identity
 
     if out_path.suffix != ".safetensors":
         raise ConfigError(f"--out must end in .safetensors, not '{out_path.suffix}'.")
-    written = prepare_identity(image, face_index=face).save(out_path)
+    settings = settings_from(None, None, avatar__glasses=glasses).settings.avatar
+    written = prepare_identity(image, face_index=face, settings=settings).save(out_path)
     out.print(f"{written}: ready; use it with --portrait {written}")
 
 
