@@ -64,7 +64,7 @@ def collar_line(person_HW4: U8, rig: FittedRig) -> tuple[F32, F32] | None:
         above, below = skin_YC[: row + 1, c], skin_YC[row + 1 : row + 1 + ROWS // 6, c]
         seen = inside_YC[row + 1 : row + 1 + ROWS // 6, c]
         if row >= 4 and len(below) > 4 and seen.all():
-            sure[c] = above.mean() > 0.6 and below.mean() < 0.3
+            sure[c] = above.mean() > 0.6 and below.mean() < min(0.45, above.mean() - 0.4)
     if sure.mean() < AGREEING:
         return None
     # outliers (a pendant, a strand of hair) do not make the line: median, then mean over neighbours
