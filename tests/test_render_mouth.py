@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from avatar.render.decoder import Decoder
+from avatar.render.images import LUMA
 from avatar.render.mouth import shade_vertices
 from avatar.render.mouth_light import lips_plane
 from tests.render_samples import decoder, motion
@@ -73,6 +75,43 @@ def test_opening_is_gradual() -> None:
     steps = [np.abs(b[box] - a[box]).mean() for a, b in pairwise(pictures)]
     assert max(steps) < 14.0
     assert max(steps) < 4.0 * float(np.median(steps)) + 2.0
+
+
+OPEN = {
+    "AA": {"jawOpen": 0.42, "mouthLowerDown": 0.2, "mouthUpperUp": 0.15},
+    "EE": {"jawOpen": 0.15, "mouthStretch": 0.4, "mouthSmile": 0.3, "mouthUpperUp": 0.25, "mouthLowerDown": 0.3},
+    "smile": {"jawOpen": 0.1, "mouthSmile": 0.8, "mouthUpperUp": 0.3},
+    "OO": {"jawOpen": 0.2, "mouthPucker": 0.7, "mouthFunnel": 0.4},
+}
+
+
+@pytest.mark.parametrize("yaw", [-0.26, 0.0, 0.26])
+@pytest.mark.parametrize("name", list(OPEN))
+def test_corners_go_from_lip_to_dark_red_and_are_never_black_or_grey(name: str, yaw: float) -> None:
+    draw = decoder(SIZE)
+    motion_D = motion(headYaw=yaw, **OPEN[name])
+    picture = draw.render(motion_D).astype(np.float32)
+    ring = draw.rig.deform(motion_D).skin_V3[draw.rig.mouth_ring_M, :2]
+    corners = corner_pixels(picture, ring)
+    assert len(corners) > 4
+    tones = draw._layers.mouth_tone_43
+    lips = draw._layers.lip_M3
+    luma = corners @ LUMA
+    darkest = 0.9 * min(float(tones[2] @ LUMA), float(tones[3] @ LUMA))
+    assert luma.min() > darkest  # between the mouth's dark ...
+    assert luma.max() < 1.15 * float((lips @ LUMA).max())  # ... and the lips
+    assert (corners[:, 0] > 1.2 * corners[:, 1]).all() and (corners[:, 0] > 1.2 * corners[:, 2]).all()
+
+
+def corner_pixels(picture: NDArray[np.float32], ring_M2: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Colours of the pixels inside an opening within a tenth of its width from either corner, [N, 3]."""
+    inside = np.zeros(picture.shape[:2], np.uint8)
+    cv2.fillPoly(inside, [np.rint(ring_M2 * 16).astype(np.int32)], 1, shift=4)
+    y, x = np.nonzero(inside)
+    low, high = ring_M2[:, 0].min(), ring_M2[:, 0].max()
+    reach = 0.1 * (high - low)
+    near = (x < low + reach) | (x > high - reach)
+    return np.asarray(picture[y[near], x[near]])
 
 
 def test_shading_is_brighter_towards_the_light() -> None:

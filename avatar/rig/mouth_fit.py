@@ -105,22 +105,20 @@ def find_teeth(
         tooth = _look(looks, at - 0.12 * cm * down_2)
         above = _look(luma, at - 0.10 * cm * down_2)
         below = np.minimum(_look(luma, at + 0.05 * cm * down_2), _look(luma, at + 0.10 * cm * down_2))
-        fall = np.clip((above - below) / bright, -0.1, 0.35) * tooth
+        fall = np.clip((above - below) / bright, -0.1, 0.2) * tooth
         score = fall.mean(1) + 0.025 * (fall > 0).mean(1)
         enough = (tooth > 0.5).mean(1) >= SHOWN_SHARE
         tries += [(float(score[k]), float(shifts[k]), float(bend)) for k in np.flatnonzero(enough & (score > DROP))]
     if not tries:
         return None
     top = max(score for score, _, _ in tries)
-    good = sorted((entry for entry in tries if entry[0] > 0.45 * top), key=lambda entry: entry[1])
-    # shifts without a break between them belong to one line; the uppermost line is the upper row's edge
-    last = good[0][1]
-    for _, shift, _ in good:
-        if shift > last + 0.6:
+    peak = (0.0, 0.0, 0.0)
+    for shift in sorted({shift for score, shift, _ in tries if score > 0.4 * top}):  # downwards: the first line counts
+        best = max(entry for entry in tries if entry[1] == shift)
+        if best[0] < 0.75 * peak[0]:
             break
-        last = shift
-    _, shift, bend = max(entry for entry in good if entry[1] <= last)
-    return OwnTeeth(shift, bend, white)
+        peak = max(peak, best)
+    return OwnTeeth(peak[1], peak[2], white)
 
 
 def front_edge(mouth: MouthGeometry) -> tuple[F64, F64]:
