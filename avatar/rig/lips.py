@@ -60,7 +60,7 @@ def lip_seal(motion_D: NDArray[Any]) -> float:
 
 
 def labiodental(channels_K: NDArray[Any], seal: float) -> float:
-    """0..1: how far the lower lip rests on the upper teeth (F, V): rolled in, the upper lip not, the jaw hardly open."""
+    """0..1: how far the lower lip rests on the upper teeth (F, V): rolled in alone, with the jaw hardly open."""
     lower, upper = (float(channels_K[k]) for k in _ROLL[::-1])
     alone = (1.0 - smoothstep(0.2, 0.45, upper)) * (1.0 - smoothstep(0.2, 0.4, float(channels_K[_JAW])))
     return smoothstep(0.25, 0.5, lower) * alone * (1.0 - seal)
