@@ -11,7 +11,9 @@ from typing import Any, Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
+from avatar.render.creases_folds import FOLDS, lines, resample
 from avatar.render.images import LUMA, sample
 from avatar.rig.types import FittedRig
 
@@ -118,11 +120,20 @@ def skin_share(rgb_HW3: U8, logs_YX4: F32, rig: FittedRig, grid: Grid) -> F32:
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * BRIDGE + 1, 2 * BRIDGE + 1))
     lips = outside(rig.rest_V3[rig.lip_outer_M, :2], grid) < 0
     closed = cv2.morphologyEx(np.where(lips, np.float32(1), share), cv2.MORPH_CLOSE, disc)
+    near = smooth((0.06 - smile_distance(rig, grid)) / 0.02)  # beyond that it may be the frame of glasses
+    closed = np.where(closed > share, share + (closed - share) * near, share)
     both = np.stack([share, closed])
     for ring, near in ((rig.lip_outer_M, 0.006), *((eye, 0.014) for eye in rig.eye_ring_2E)):
         both *= smooth((outside(rig.rest_V3[ring, :2], grid) / rig.face_width - near) / near)
     both *= smooth(-outside(rig.rest_V3[rig.oval_ring, :2], grid) / (0.04 * rig.face_width))
     return np.stack([cv2.GaussianBlur(np.asarray(layer, np.float32), (0, 0), 0.008 * CELLS) for layer in both])
+
+
+def smile_distance(rig: FittedRig, grid: Grid) -> F32:
+    """Face widths between each cell and the nearest fold of a smile; [Y, X]."""
+    landmarks = rig.rest_V3[rig.landmarks_468, :2]
+    curves = [resample(points, 24) for fold in FOLDS if fold.group == "smile" for _, points in lines(fold, landmarks)]
+    return np.asarray(cKDTree(np.concatenate(curves)).query(grid.points())[0] / rig.face_width, np.float32)
 
 
 def roughness(rgb_HW3: U8, rig: FittedRig, grid: Grid) -> F32:
