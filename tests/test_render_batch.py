@@ -175,7 +175,9 @@ def test_queues_and_patches_are_large_enough(seed: int) -> None:
     draw = batch()
     motions_BD = np.stack([wild(seed + which) for which in range(3)])
     motions_BD[:, space.INDEX["headLogScale"]] = space.HIGH_D[space.INDEX["headLogScale"]]
+    draw.painter.watched = True
     draw.render(motions_BD)
+    draw.painter.watched = False
     last = draw.painter.last
     assert last is not None
     rows, pixels = (int(asked.sum(1).max()) for asked in last.drawn.asked_2)

@@ -8,7 +8,7 @@ as it is, and what it costs.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -62,11 +62,13 @@ class BatchDecoder:
         format: FrameFormat | None = None,
         device: str = "cuda",
         batch: int | None = None,
+        compiled: bool = False,
     ) -> None:
         """One slot per identity, or `batch` slots of which those left over hold the first identity.
 
-        ValueError for no identity or more than slots, for identities of different versions or formats, and for a
-        device that is not there.
+        compiled: torch.compile joins kernels before the graph is captured. Takes a minute at the first frame, and a
+        C compiler on the machine. ValueError for no identity or more than slots, for identities of different versions
+        or formats, and for a device that is not there.
         """
         self.device: Final = find_device(device)
         self.format: Final = format or FrameFormat(size)
@@ -83,6 +85,9 @@ class BatchDecoder:
         self._low_D, self._high_D = (torch.from_numpy(d).to(self.device) for d in (space.LOW_D, space.HIGH_D))
         self._motion_BD = torch.zeros(self.batch, space.DIM, device=self.device)
         self._clamped_B = torch.zeros(self.batch, dtype=torch.int64, device=self.device)
+        self._frame: Callable[[], Tensor] = self.step
+        if compiled:
+            self._frame = torch.compile(self.step, fullgraph=True, dynamic=False)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._out = torch.empty(0, device=self.device)
 
@@ -106,7 +111,7 @@ class BatchDecoder:
             raise ValueError(f"Motions are [{self.batch}, {space.DIM}] here; these have shape {list(motion_BD.shape)}.")
         self._motion_BD.copy_(torch.as_tensor(motion_BD))
         if self.device.type != "cuda":
-            return self.step()
+            return self._frame()
         if self._graph is None:
             self._capture()
         assert self._graph is not None
@@ -132,12 +137,12 @@ class BatchDecoder:
         side.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(side):
             for _ in range(_WARM_UPS):
-                self.step()
+                self._frame()
         torch.cuda.current_stream(self.device).wait_stream(side)
         self._clamped_B.zero_()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self._out = self.step()
+            self._out = self._frame()
         self._graph = graph
 
     def _prepared(self, identity: Identity | Prepared) -> Prepared:

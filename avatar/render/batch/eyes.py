@@ -47,7 +47,8 @@ class Lids:
         self._arch = 4.0 * self._share * (1.0 - self._share)
         self.iris_px = (slots.eye_iris_radius_2 * scale)[..., None, None]
         across = level[..., None, None] / self.iris_px
-        self._lid, fold, floor = (line_y(line, x) for line in (upper_B2L2, open_B2L2, lower_B2L2))
+        lines = torch.cat([upper_B2L2, open_B2L2, lower_B2L2], 1)
+        self._lid, fold, floor = line_y(lines, x.repeat(1, 3, 1, 1)).chunk(3, 1)
         self.below = (self._y - self._lid) * across
         self._above = (floor - self._y).clamp(min=0.0) * across
         self._rolled = (self._lid - fold) * across

@@ -28,11 +28,11 @@ from avatar.render.decoder import EDGE_REACH, FOLD_REACH
 from avatar.render.mouth import CONTACT_WIDTH
 from avatar.rig.batch import DeformedBatch, RigBatch
 
-LIPS_SHARE: Final = (0.44, 0.34)
-EYE_SHARE: Final = (0.22, 0.14)
-OPENING_SHARE: Final = (0.34, 0.26)
+LIPS_SHARE: Final = (0.48, 0.30)
+EYE_SHARE: Final = (0.22, 0.125)
+OPENING_SHARE: Final = (0.38, 0.22)
 """Width and height of the room for the patches over lips, an eye, the mouth's opening / side of the frame."""
-PIXEL_PLACES: Final = 2.5
+PIXEL_PLACES: Final = 2.1
 """Pixels that a slot's triangles may cover in all / pixels of the frame."""
 ROW_PLACES: Final = (3, 200)
 """Pixel rows that they may cover: so many per triangle, and so many per row of the frame."""
@@ -87,6 +87,8 @@ class Painter:
         self.shading: Final = ShadingBatch(layout.shading, batch, size, device)
         self._frame_BCX = torch.zeros(batch, 3, size * size + 1, device=device)
         self._clip_G2 = torch.tensor([[t.width, t.height] for t in targets], device=device, dtype=torch.float32)
+        self.watched = False
+        """Keep `last`: for checks only, its memory cannot be used again within the frame."""
         self.last: Last | None = None
         self._column_W = torch.arange(layout.format.width, device=device)
 
@@ -109,7 +111,8 @@ class Painter:
         eyes = Patch(pixel_box(around, extent(eye_rings) * EDGE_REACH, size), self._eye_room, size)
         opening = Patch(pixel_box(ring[..., :2], 3.0 * CONTACT_WIDTH * width_B, size), self._opening_room, size)
         drawn = self._raster(face, skin, lips.box, eyes.box, opening.box)
-        self.last = Last(drawn, (lips, eyes, opening))
+        if self.watched:
+            self.last = Last(drawn, (lips, eyes, opening))
 
         map_2BD, there = self.raster.read(drawn, 0, EYES + 1, slice(1, 3))
         self.mark("raster")
