@@ -190,7 +190,7 @@ def _add_tongue(mesh: _Mesh) -> None:
     """
     t = np.array([0.0, 0.03, 0.08, 0.16, 0.27, 0.4, 0.55, 0.72, 0.88, 1.0])
     z = 10.05 - 5.6 * t
-    y = np.interp(t, [0, 0.1, 0.3, 0.55, 0.8, 1.0], [4.02, 3.95, 3.74, 3.42, 3.6, 4.6])
+    y = np.interp(t, [0, 0.1, 0.3, 0.55, 0.8, 1.0], [4.02, 3.95, 3.76, 3.55, 3.75, 4.7])
     half_width = 1.75 * np.interp(t, [0, 0.03, 0.08, 0.16, 0.27, 0.5, 1.0], [0.0, 0.4, 0.62, 0.8, 0.92, 1.08, 1.15])
     thick = np.interp(t, [0, 0.03, 0.08, 0.16, 0.28, 0.6, 1.0], [0.0, 0.17, 0.27, 0.37, 0.48, 0.8, 1.0])
     angle = np.linspace(0, 2 * np.pi, 21)[:-1]
@@ -207,7 +207,7 @@ def _add_tongue(mesh: _Mesh) -> None:
     raised[..., 2] = 0.55 * lift[:, None]
     raised[..., 0] = -0.12 * points[..., 0] * lift[:, None]
     shade = np.clip(0.45 + 0.75 * _depth_light(points[..., 2]), 0, 1.0) * (0.92 + 0.08 * np.sin(angle))
-    shade *= (1.0 - 0.72 * t)[:, None] * (1.0 - 0.55 * np.abs(np.cos(angle)) ** 3)
+    shade *= (1.0 - 0.72 * t)[:, None] * (1.0 - np.interp(t, [0.05, 0.4], [0.25, 0.9])[:, None] * np.cos(angle) ** 2)
     uv = np.stack(np.broadcast_arrays((1 - np.sin(angle)) / 2, t[:, None]), -1)
     mesh.grid(points, Part.TONGUE, uv, shade, 1.0, np.array([0.0, -0.3, 1.0]), raised, closed=True)
 
