@@ -120,8 +120,8 @@ def skin_share(rgb_HW3: U8, logs_YX4: F32, rig: FittedRig, grid: Grid) -> F32:
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * BRIDGE + 1, 2 * BRIDGE + 1))
     lips = outside(rig.rest_V3[rig.lip_outer_M, :2], grid) < 0
     closed = cv2.morphologyEx(np.where(lips, np.float32(1), share), cv2.MORPH_CLOSE, disc)
-    near = smooth((0.06 - smile_distance(rig, grid)) / 0.02)  # beyond that it may be the frame of glasses
-    closed = np.where(closed > share, share + (closed - share) * near, share)
+    bridged = smooth((0.06 - smile_distance(rig, grid)) / 0.02)  # farther away it may be the frame of glasses
+    closed = np.where(closed > share, share + (closed - share) * bridged, share)
     both = np.stack([share, closed])
     for ring, near in ((rig.lip_outer_M, 0.006), *((eye, 0.014) for eye in rig.eye_ring_2E)):
         both *= smooth((outside(rig.rest_V3[ring, :2], grid) / rig.face_width - near) / near)
