@@ -90,10 +90,10 @@ class RigBatch:
         self._seal_slope_3 = self._constant(1.0 / (seal_to - seal_from))
         self._seal_start_3 = self._constant(-seal_from / (seal_to - seal_from))
         self._seal_jaw_3, self._seal_rest_3 = self._constant([1.0, 0.0, 0.0]), self._constant([0.0, 1.0, 1.0])
-        bite_from, bite_to = np.array([[0.25, 0.2], [0.5, 0.45]])  # lips.labiodental: lower, upper
-        self._bite_rolls = self._index(lips._ROLL[::-1])
-        self._bite_slope_2 = self._constant(1.0 / (bite_to - bite_from))
-        self._bite_start_2 = self._constant(-bite_from / (bite_to - bite_from))
+        bite_from, bite_to = np.array([[0.25, 0.2, 0.2], [0.5, 0.45, 0.4]])  # lips.labiodental: lower, upper, jaw
+        self._bite_channels = self._index([*lips._ROLL[::-1], _JAW])
+        self._bite_slope_3 = self._constant(1.0 / (bite_to - bite_from))
+        self._bite_start_3 = self._constant(-bite_from / (bite_to - bite_from))
         self._close_K = self._marks([_CLOSE]) > 0
         self._ring_K, self._spread_K = self._marks([_PUCKER, _FUNNEL]), -_SPREAD_BACK * self._marks(deform._SPREADERS)
         self._roll_K = deform.SEAL_ROLL * self._marks(deform._ROLL)
@@ -252,9 +252,9 @@ class RigBatch:
 
     def _labiodental(self, channels_BK: Tensor, unsealed_B1: Tensor) -> Tensor:
         """lips.labiodental: [B, 1]."""
-        roll = channels_BK.index_select(1, self._bite_rolls)
-        rolled = self._smooth(torch.addcmul(self._bite_start_2, roll, self._bite_slope_2))
-        return rolled[:, :1] * (1.0 - rolled[:, 1:]) * unsealed_B1
+        roll = channels_BK.index_select(1, self._bite_channels)
+        rolled = self._smooth(torch.addcmul(self._bite_start_3, roll, self._bite_slope_3))
+        return rolled[:, :1] * (1.0 - rolled[:, 1:]).prod(1, keepdim=True) * unsealed_B1
 
     def _smooth(self, ramp: Tensor) -> Tensor:
         """contact.smoothstep of a ramp that is 0 at its low end, 1 at its high end."""
