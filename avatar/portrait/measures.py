@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from avatar.portrait.analyse import GOOD_FACE_PX, GOOD_PITCH, GOOD_YAW, Face, PortraitAnalysis
 from avatar.portrait.frame import outside_distance
+from avatar.portrait.glasses import PRESENT
 from avatar.portrait.grades import Aspect, Grade
 from avatar.portrait.image import PortraitImage
 from avatar.portrait.landmarks import EYE_CORNERS, FACE_OVAL
@@ -38,7 +39,7 @@ def measure(image: PortraitImage, face: Face, analysis: PortraitAnalysis) -> lis
     seen = visibility(analysis.rgb_HW3, analysis.landmarks_N3)
     sharpness = _sharpness(crop_HW3)
     blurred = sharpness.grade is Grade.POOR
-    hidden = () if blurred else seen.hidden
+    hidden: tuple[str, ...] = () if blurred else seen.hidden
     return [
         _size(face),
         sharpness,
@@ -46,7 +47,7 @@ def measure(image: PortraitImage, face: Face, analysis: PortraitAnalysis) -> lis
         _pose(face, analysis),
         _unseen("eyes") if {"eye right", "eye left"} <= set(hidden) else _eyes(points_N2),
         _unseen("mouth") if "mouth" in hidden else _mouth(points_N2),
-        _blurred(seen) if blurred else _occlusion(seen, analysis.lens_contrast),
+        _blurred(seen) if blurred and seen.hidden else _occlusion(seen, analysis.lens_contrast),
         _glasses(analysis),
         _certainty(face),
         _room(analysis),
@@ -193,6 +194,9 @@ def _glasses(analysis: PortraitAnalysis) -> Aspect:
     value = round(analysis.glasses_evidence, 2)
     if len(analysis.glasses_S22) == 0:
         return Aspect("glasses", Grade.GOOD, value, "evidence", "No glasses.")
+    if value < PRESENT:
+        text = "Glasses are hard to see here; as you say that there are some, what is likely to be their frame is held."
+        return Aspect("glasses", Grade.FAIR, value, "evidence", text)
     apart = float(np.linalg.norm(np.subtract(*(analysis.landmarks_N3[list(c), :2].mean(0) for c in EYE_CORNERS))))
     above = min(
         float(np.linalg.norm(lens[:, None] - analysis.landmarks_N3[list(lid), :2], axis=2).min())
