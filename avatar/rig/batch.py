@@ -5,7 +5,7 @@ for the device and reads and writes the same memory every time, so it can be cap
 `set_slot` swaps an identity by copying into that memory; a captured graph stays valid.
 
 Where the numpy path skips work (lips that are not open, no glasses), the arithmetic here comes to nothing by itself. A
-frame is about 180 kernels, most of them tiny: what counts for a small batch is their number, so what depends on the
+frame is about 200 kernels, most of them tiny: what counts for a small batch is their number, so what depends on the
 identity alone is multiplied out beforehand (batch_slots.py).
 
 Shape suffixes: B sessions; V skin vertices, P vertices of the mouth's inside, K = 44 channels, D = 52 motion numbers,
