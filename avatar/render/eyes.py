@@ -124,7 +124,9 @@ def _draw_one(
     open_lid = rig.move(rig.neutral_V3[rig.lid_upper_2L[eye]], face.pose)[:, :2] * scale + (scale - 1) / 2
     iris_px = float(frame_F[18]) * scale
     around = np.concatenate([polygon, open_lid])
-    left, top, right, bottom = raster.pixel_box(around, LASH_LENGTH * iris_px, out_HW3.shape[0])
+    left, top, right, bottom = raster.pixel_box(around, 0.0, out_HW3.shape[0])
+    top = max(top - math.ceil(LID_ABOVE * iris_px), 0)
+    bottom = min(bottom + math.ceil(LASH_LENGTH * iris_px), out_HW3.shape[0])
     if right <= left or bottom <= top:
         return
     cover = np.empty((bottom - top, right - left), np.float32)
