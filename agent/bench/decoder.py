@@ -87,7 +87,32 @@ def bench_decoder(settings: Settings, quick: bool, console: Console) -> dict[str
     for stage, milliseconds in one.items():
         if stage not in ("total", "p95"):
             figures[f"decoder_cpu_stage_{stage}_ms"] = round(milliseconds, 3)
-    return figures | _memory(settings) | _beside_the_loop(settings, quick, console)
+    figures |= _memory(settings) | _on_gpu(quick, console)
+    return figures | _beside_the_loop(settings, quick, console)
+
+
+def _on_gpu(quick: bool, console: Console) -> dict[str, float | int | str | None]:
+    """Rows of the batched decoder, where torch has a CUDA device: frames per second of the best batch, ms of one."""
+    import torch
+
+    if not torch.cuda.is_available():
+        console.print("  on a GPU: not measured. There is no CUDA device that torch can use.")
+        return {}
+    from avatar.render.batch.bench import measure, table
+
+    result = measure("cuda", seconds=1.0 if quick else 3.0)
+    console.print(table(result))
+    best = max(result["rows"], key=lambda row: row["frames_per_s"])
+    figures: dict[str, float | int | str | None] = {
+        "decoder_gpu_card": result["card"],
+        "decoder_gpu_frames_per_s_512": round(best["frames_per_s"], 1),
+        "decoder_gpu_batch_512": best["batch"],
+        "decoder_gpu_bytes_per_s_share_of_card": best["of_peak"] and round(best["of_peak"], 4),
+        "decoder_gpu_peak_memory_mb": round(best["peak_bytes"] / 1e6, 1),
+    }
+    for row in result["rows"]:
+        figures[f"decoder_gpu_ms_batch_{row['batch']}_512"] = round(row["ms_per_batch"], 3)
+    return figures
 
 
 def _memory(settings: Settings) -> dict[str, float | int | str | None]:
