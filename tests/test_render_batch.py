@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from avatar.motion import space
+from avatar.motion.limits import limit_head
 from avatar.render.batch import decoder as batch_decoder
+from avatar.render.batch.bench import measure, table
 from avatar.render.batch.count import HOST_READS, count_frame
 from avatar.render.batch.decoder import BatchDecoder, TorchDecoder
 from avatar.render.batch.frame import STAGES
@@ -27,7 +29,7 @@ LEAST_DB = 40.0
 
 def boxes(draw: Decoder, motion_D: F32) -> dict[str, tuple[slice, slice]]:
     """Around mouth and eyes, where most stages meet: a whole-frame figure would hide an error there."""
-    motion_D = batch_decoder.limits.limit_head(space.clamp(motion_D)[0], draw.safe_range_23)
+    motion_D = limit_head(space.clamp(motion_D)[0], draw.safe_range_23)
     skin = draw.rig.deform(motion_D).skin_V3[:, :2] * (draw.size / draw.rig.size)
     out = {}
     for name, ring in (("mouth", draw.rig.lip_outer_M), ("eyes", draw.rig.eye_ring_2E.ravel())):
@@ -127,7 +129,7 @@ def test_one_session_uses_it_like_a_decoder() -> None:
     with pytest.raises(ValueError, match="52 numbers"):
         draw.render(motion_D[:-1])
     with pytest.raises(ValueError, match="contiguous uint8"):
-        draw.render(motion_D, out.astype(np.float32))  # type: ignore[arg-type]
+        draw.render(motion_D, out.astype(np.float32))
 
 
 def test_what_a_user_does_wrong_is_told() -> None:
@@ -186,3 +188,13 @@ def test_queues_and_patches_are_large_enough(seed: int) -> None:
     for patch in last.patches:
         assert float(patch.box.width_B.max()) <= patch.room.width
         assert float(patch.box.height_B.max()) <= patch.room.height
+
+
+def test_bench_on_the_cpu() -> None:
+    found = measure("cpu", (1, 2), SIZE, 0.01, identities=[prepared(0)])
+    assert [row["batch"] for row in found["rows"]] == [1, 2]
+    for row in found["rows"]:
+        assert row["frames_per_s"] == pytest.approx(row["batch"] * 1e3 / row["ms_per_batch"])
+        assert row["bytes_per_s"] > 0 and row["of_peak"] is None
+    assert set(found["counted"]) == set(found["stages_ms"]) == set(STAGES)
+    assert "raster" in table(found)
