@@ -84,7 +84,7 @@ def test_less_light_in_small_openings_and_at_depth() -> None:
         at, upper, lower, depth = (np.array([v], np.float32) for v in (y, 0.0, opening, behind))
         return float(opening_lights(at, upper, lower, depth, 200.0)[0])
 
-    assert light(15, 30, 2) > light(3, 6, 2) > light(0.5, 1, 2) >= AMBIENT
+    assert light(15, 30, 2) > light(1.5, 3, 2) > light(0.5, 1, 2) >= AMBIENT
     assert light(15, 30, 2) >= light(15, 30, 20) > light(15, 30, 60)
     assert light(1, 30, 10) < light(15, 30, 10)  # the upper lip's shadow
     assert light(-40, 30, 2) == pytest.approx(AMBIENT, abs=0.02)

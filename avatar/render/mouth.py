@@ -37,8 +37,8 @@ SEALED_PX: Final = 0.3
 """Openings smaller than this (frame px) are not drawn."""
 SHOWN_PX: Final = 1.8
 """From this on they are drawn in full; between, samples are too few to tell lip from tooth, and it fades in."""
-CORNER_OPEN: Final = 0.035
-"""Face widths between the lips below which the mouth's dark turns into the corners' colour."""
+CORNER_OPEN: Final = 0.06
+"""Face widths between the lips below which the mouth's dark begins to turn into the corners' colour."""
 GLOSS: Final = np.array([26.0, 26.0, 34.0, 8.0, 10.0], np.float32)
 """Strength of the wet highlight per `Part`, of 255, in full light."""
 HEM_PX: Final = 1.6

@@ -42,10 +42,10 @@ SKIN_SHARE: Final = 0.35
 """How much of the light's hue comes from the eyes' white and from the skin against SKIN; the rest is white light."""
 RED: Final = np.array([1.40, 0.84, 0.80], np.float32)
 """Hue of tongue and gums in white light, brightness 1."""
-TEETH_PER_EYE: Final = 1.12
-TEETH_PER_SKIN: Final = 1.2
-"""Brightness of lit teeth against the eyes' white / the upper quartile of the face's skin (ten open smiles)."""
-BRIGHTEST: Final = 232.0
+TEETH_PER_EYE: Final = 1.06
+TEETH_PER_SKIN: Final = 1.15
+"""Brightness of lit teeth against the eyes' white / the upper quartile of the skin: 0.95 of ten open smiles."""
+BRIGHTEST: Final = 222.0
 TONGUE_TONE: Final = 0.60
 GUM_TONE: Final = 0.58
 """Brightness of tongue and gums against teeth."""
