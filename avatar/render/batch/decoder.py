@@ -66,7 +66,7 @@ class BatchDecoder:
     ) -> None:
         """One slot per identity, or `batch` slots of which those left over hold the first identity.
 
-        compiled: torch.compile joins kernels before the graph is captured. Takes a minute at the first frame, and a
+        compiled: torch.compile joins kernels before the graph is captured. Takes minutes at the first frame, and a
         C compiler on the machine. ValueError for no identity or more than slots, for identities of different versions
         or formats, and for a device that is not there.
         """
