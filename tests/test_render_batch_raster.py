@@ -84,7 +84,8 @@ def test_places_are_handed_out_in_order() -> None:
 @given(st.integers(0, 2**31), st.integers(3, 20))
 def test_coverage(seed: int, corners: int) -> None:
     rng = np.random.default_rng(seed)
-    angle = np.sort(rng.uniform(0, 2 * np.pi, corners))
+    # no gap of half a turn, so that the outline does not cross itself
+    angle = (np.arange(corners) + rng.uniform(0.0, 0.45, corners)) * (2 * np.pi / corners)
     reach = rng.uniform(2, 9, corners)
     shape = np.stack([12 + reach * np.cos(angle), 9 + reach * np.sin(angle)], -1).astype(np.float32)
     room = Room((1.0, 18 / 24), 24, CPU)
@@ -92,6 +93,17 @@ def test_coverage(seed: int, corners: int) -> None:
     raster.coverage(shape, 0, 0, expected)
     found = coverage(torch.from_numpy(shape)[None], room)[0].numpy()
     assert np.abs(found - expected).max() < 1e-3
+
+
+def test_coverage_of_lids_that_cross() -> None:
+    upper = np.stack([np.linspace(3, 21, 10), 9 + 3 * np.sin(np.linspace(0, 2 * np.pi, 10))], -1)
+    shape = np.concatenate([upper, [[21, 9.3], [3, 9.3]]]).astype(np.float32)
+    expected = np.empty((18, 24), np.float32)
+    raster.coverage(shape, 0, 0, expected)
+    found = coverage(torch.from_numpy(shape)[None], Room((1.0, 18 / 24), 24, CPU))[0].numpy()
+    assert expected[8, 16] > 0.5 and expected[11, 7] > 0.5, "both turns of the outline count"
+    assert np.abs(found - expected).max() < 0.2
+    assert np.abs(found - expected).mean() < 1e-3
 
 
 def test_boxes_and_lines() -> None:

@@ -91,8 +91,8 @@ class Room:
         line = torch.arange(self.height * SUBLINES)
         self.line_R1 = ((line + 0.5) / SUBLINES - 0.5)[:, None].to(device)
         """y of the lines on which `coverage` measures."""
-        self.start_R1 = (line // SUBLINES * (self.width + 2))[:, None].to(device)
-        """Where each line's row begins in a patch that is two pixels wider."""
+        self.start_R1 = (line * (self.width + 2))[:, None].to(device)
+        """Where each line begins when all lie one after the other, two pixels longer than the patch is wide."""
 
 
 def coverage(polygon_BE2: Tensor, room: Room) -> Tensor:
@@ -100,7 +100,8 @@ def coverage(polygon_BE2: Tensor, room: Room) -> Tensor:
 
     On each line the polygon's edges open and close spans. Instead of sorting them, each edge adds the derivative of
     "everything to my right", with the sign of its direction; the sum from left to right is the share covered. Whole
-    numbers, so that the order of the additions does not matter.
+    numbers, so that the order of the additions does not matter. Where lids cross, what lies between them turned over
+    counts as inside, too, except where both kinds meet within a pixel of one line.
     """
     count, height, width = len(polygon_BE2), room.height, room.width
     ax, ay = polygon_BE2[:, None].unbind(-1)
@@ -113,11 +114,11 @@ def coverage(polygon_BE2: Tensor, room: Room) -> Tensor:
     unit = (down * (2.0 * ONE) - ONE).masked_fill(misses, 0.0)
     later = ((x - column) * unit).round()
     at = (column.to(torch.int64) + room.start_R1).view(count, -1)
-    steps = torch.zeros(count, height * (width + 2), dtype=torch.int32, device=x.device)
+    steps = torch.zeros(count, height * SUBLINES * (width + 2), dtype=torch.int32, device=x.device)
     steps.scatter_add_(1, at, (unit - later).to(torch.int32).view(count, -1))
     steps.scatter_add_(1, at + 1, later.to(torch.int32).view(count, -1))
-    covered = steps.view(count, height, width + 2)[..., :width].cumsum(-1, dtype=torch.int32)
-    return covered.abs().to(torch.float32) * (1.0 / (ONE * SUBLINES))
+    covered = steps.view(count, height, SUBLINES, width + 2)[..., :width].cumsum(-1, dtype=torch.int32)
+    return covered.abs().sum(2, dtype=torch.int32).to(torch.float32) * (1.0 / (ONE * SUBLINES))
 
 
 ONE = 65536.0
