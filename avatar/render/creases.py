@@ -30,6 +30,8 @@ F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 Box = tuple[slice, slice]
 
+DARKEST: Final = 8.0
+"""Colours are looked at as no darker than this: logarithms of less are noise."""
 OWN_RANGE: Final = (-0.1, 0.8)
 """Logarithms by which taking away a fold of the portrait may change it: darker, lighter."""
 GRAIN: Final = 0.05
@@ -55,7 +57,7 @@ def crease_layers(
     one on the grid `cells`, float32 [G, Y, X]. skin_2YX: `skin_share` on `cells`; light_2: the light on the face,
     across the picture (`Layers.light_4`).
     """
-    logs_HW3 = np.log(np.maximum(rgb_HW3.astype(np.float32), 8.0))
+    logs_HW3 = np.log(np.maximum(rgb_HW3.astype(np.float32), DARKEST))
     own = [np.zeros((pixels.height, pixels.width, 3), np.float32) for _ in GROUPS]
     new = np.zeros((len(GROUPS), cells.height, cells.width), np.float32)
     texture = pixels.look(logs_HW3)
@@ -251,7 +253,7 @@ def fold_depths(rgb_HW3: U8, rig: FittedRig) -> dict[str, float]:
     """
     cells = face_grid(rig)
     skin_2YX = skin_share(rgb_HW3, soft_logs(rgb_HW3, cells), rig, cells)
-    logs_HW3 = np.log(np.maximum(rgb_HW3.astype(np.float32), 8.0))
+    logs_HW3 = np.log(np.maximum(rgb_HW3.astype(np.float32), DARKEST))
     depths: dict[str, float] = {}
     for fold in FOLDS:
         for _, points in lines(fold, rig.rest_V3[rig.landmarks_468, :2]):

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from avatar.motion.space import EXPRESSION_DIM
+from avatar.render.creases import DARKEST
 from avatar.render.creases_folds import drive_matrix, drives
 from avatar.render.creases_pack import Creases
 from avatar.render.creases_skin import Grid, face_grid, outside, pixel_grid, smooth
@@ -203,7 +204,8 @@ def own_differences(
         (left, top), (right, bottom) = np.clip((x0, y0), low, high), np.clip((x1, y1), low, high)
         face = texture_HW4[top:bottom, left:right, :3].astype(np.float32)
         gain = np.exp(logs[top - y0 : bottom - y0, left - x0 : right - x0]) if face.size else face
-        added = np.rint(np.minimum(face * gain, 255.0) - face).astype(np.int16)
+        # a colour of nearly nothing was looked at as DARKEST: multiplied as it is, a dark line would turn red
+        added = np.rint(np.minimum(np.maximum(face, DARKEST) * (gain - 1.0), 255.0 - face)).astype(np.int16)
         starts.append(start)
         boxes.append((left, top, right, bottom))
         parts.append(added.reshape(-1, 3))
