@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import cv2
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from avatar.motion import space
+from avatar.render import creases as creases_module
 from avatar.render import shading
 from avatar.render.creases_folds import GROUPS
 from avatar.render.creases_pack import Creases, prepare_creases
@@ -149,3 +151,17 @@ def test_a_decoder_shades_its_frames() -> None:
 
     decoder().render(motion(mouthSmile=0.8))
     assert decoder().timings["shade"] > 0.0
+
+
+def test_a_fold_without_colour_becomes_skin_not_red() -> None:
+    # The bottom of a deep fold, [50, 0, 0] in a saturated photo, between skin of [200, 130, 100]: what takes it away
+    # was found from colours no darker than DARKEST.
+    skin, bottom = np.array([200, 130, 100], np.float32), np.array([50, 0, 0], np.float32)
+    logs = np.log(skin) - np.log(np.maximum(bottom, creases_module.DARKEST))
+    texture = np.full((4, 4, 4), 255, np.uint8)
+    texture[..., :3] = bottom
+    boxes = np.zeros((len(GROUPS), 4), np.int32)
+    boxes[0] = (0, 0, 4, 4)
+    one = replace(creases(), own_N3=np.tile(logs, (16, 1)).astype(np.float16), own_boxes_G4=boxes)
+    added, _, _ = shading.own_differences(one, 1.0, texture, (0, 0, 4, 4))
+    assert np.abs(bottom + added - skin).max() <= creases_module.DARKEST + 1
