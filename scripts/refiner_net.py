@@ -55,6 +55,7 @@ class Refiner(nn.Module):
             bias = self.leave.bias
             assert bias is not None
             bias.zero_()
+            bias[3 * 4 :] = 2.0  # the mask starts open: shut, it would pass no gradient
         fade = torch.ones(HEIGHT, WIDTH)
         for axis, length in ((0, HEIGHT), (1, WIDTH)):
             ramp = torch.arange(length, dtype=torch.float32)
