@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import cv2
@@ -15,7 +16,15 @@ from avatar.render.collar import collar_line
 from avatar.render.decoder import Decoder
 from avatar.render.layers import Layers
 from avatar.render.output import Background, FrameFormat
-from avatar.render.underlay import BREATH, TORSO_SHARE, Underlay, build_underlay, deform_underlay, flatten_sides
+from avatar.render.underlay import (
+    BREATH,
+    TORSO_SHARE,
+    Underlay,
+    build_underlay,
+    deform_underlay,
+    flatten_sides,
+    silhouette,
+)
 from avatar.rig.types import FittedRig
 from tests.render_samples import decoder, identity, motion, motions, rig
 
@@ -47,7 +56,23 @@ def test_the_inner_ring_is_the_skins_rim(motion_D: NDArray[np.float32]) -> None:
     relief, underlay = flat()
     face = relief.deform(motion_D)
     points = deform_underlay(underlay, relief, face)
-    assert np.array_equal(points[: len(relief.oval_ring)], face.skin_V3[relief.oval_ring])
+    assert np.array_equal(points[: len(underlay.oval_J)], face.skin_V3[underlay.oval_J])
+
+
+def test_no_skin_lies_outside_the_rim() -> None:
+    # Skin beyond the ring would be drawn twice: by itself and, as a ghost of the outline, by the underlay.
+    relief = flat()[0]
+    bulge = relief.rest_V3.copy()
+    outline = relief.rest_V3[relief.oval_ring, :2]
+    middle = outline.mean(0)
+    inside = np.setdiff1d(np.arange(len(bulge)), relief.oval_ring)
+    cheek = inside[np.linalg.norm(relief.rest_V3[inside, :2] - outline[20], axis=1).argmin()]
+    bulge[cheek, :2] = middle + 1.04 * (outline[20] - middle)
+    for of, allowed in ((relief, 0.006), (replace(relief, rest_V3=bulge), 0.006)):
+        ring = of.rest_V3[silhouette(of), :2].astype(np.float32)
+        beyond = [-cv2.pointPolygonTest(ring, (float(x), float(y)), True) for x, y in of.rest_V3[:, :2]]
+        assert max(beyond) < allowed * of.face_width
+    assert cheek in silhouette(replace(relief, rest_V3=bulge)) and cheek not in silhouette(relief)
 
 
 @settings(max_examples=30, deadline=None)

@@ -42,6 +42,8 @@ DRAG_NECK: Final = 0.42
 SIDE_RELIEF: Final = 0.27
 """Face widths: how far the sides of the face may at least fall behind; see `flatten_sides`."""
 SIDE_SOFTNESS: Final = 0.05
+OUTSIDE: Final = 7e-4
+"""Face widths by which skin must lie outside the oval to count."""
 BEHIND: Final = 0.9
 BEHIND_NECK: Final = 0.55
 """Face widths over which depth settles behind the rim, for hair / down the neck. Long, so that hair turns as one piece:
@@ -61,7 +63,7 @@ class Underlay:
     torso_U: F32
     """0..1, share of `torso_shift` that a vertex gets."""
     oval_J: I32
-    """Skin vertices of the rim."""
+    """Skin vertices of the rim: see `silhouette`."""
 
 
 def flatten_sides(rig: FittedRig) -> FittedRig:
@@ -86,7 +88,8 @@ def build_underlay(rig: FittedRig, collar: tuple[F32, F32] | None = None) -> Und
     collar: where clothes begin (`collar.collar_line`); without it the neck is taken to be NECK_LENGTH long.
     """
     width, size = rig.face_width, rig.size
-    oval = rig.rest_V3[rig.oval_ring].astype(np.float64)
+    ring_J = silhouette(rig)
+    oval = rig.rest_V3[ring_J].astype(np.float64)
     count = len(oval)
     middle = oval[:, :2].mean(0)
     ray = oval[:, :2] - middle
@@ -147,8 +150,31 @@ def build_underlay(rig: FittedRig, collar: tuple[F32, F32] | None = None) -> Und
         follow_U=follow_RJ.ravel().astype(np.float32),
         drag_UJ=drag_UJ.astype(np.float32),
         torso_U=smoothstep(lowest).ravel().astype(np.float32),
-        oval_J=rig.oval_ring,
+        oval_J=ring_J,
     )
+
+
+def silhouette(rig: FittedRig) -> I32:
+    """The skin's outermost vertices as seen from the middle of the oval, one for each of its vertices; [J].
+
+    In a turned head, or where landmarks are a little off, skin lies outside its own oval. An underlay that began at the
+    oval would carry a second copy of that strip, to be seen as a ghost of the cheek's outline.
+    """
+    ring_J = rig.oval_ring
+    middle = rig.rest_V3[ring_J, :2].astype(np.float64).mean(0)
+    away = rig.rest_V3[:, :2] - middle
+    angle, radius = np.arctan2(away[:, 1], away[:, 0]), np.linalg.norm(away, axis=1)
+    steps_J = np.abs(_turn(np.diff(angle[ring_J], append=angle[ring_J[0]])))
+    half_J = 0.5 * np.minimum(steps_J, np.roll(steps_J, 1))
+    near_JV = np.abs(_turn(angle[None] - angle[ring_J, None])) <= half_J[:, None]
+    outermost_J = np.where(near_JV, radius, -1.0).argmax(1)
+    beyond_J = radius[outermost_J] > radius[ring_J] + OUTSIDE * rig.face_width
+    return np.where(beyond_J, outermost_J, ring_J).astype(np.int32)
+
+
+def _turn(angle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same angle between -pi and pi."""
+    return np.asarray((angle + np.pi) % (2 * np.pi) - np.pi)
 
 
 def neck_length(

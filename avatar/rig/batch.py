@@ -96,6 +96,7 @@ class RigBatch:
         self._bite_start_3 = self._constant(-bite_from / (bite_to - bite_from))
         self._close_K = self._marks([_CLOSE]) > 0
         self._ring_K, self._spread_K = self._marks([_PUCKER, _FUNNEL]), -_SPREAD_BACK * self._marks(deform._SPREADERS)
+        self._brows_K = -deform.BLINK_HOLDS_BROWS * self._marks(deform._BROWS_UP)
         self._roll_K = deform.SEAL_ROLL * self._marks(deform._ROLL)
         self._likeness_K1 = -self._marks(lips._MOUTH)[:, None] / lips.LIKENESS
         self._corner_power = self._constant(lips.CORNER_POWER)
@@ -248,7 +249,8 @@ class RigBatch:
         ring = channels_BK[:, _PUCKER : _PUCKER + 1] + channels_BK[:, _FUNNEL : _FUNNEL + 1]
         held = deform._RING_MOST / ring.clamp_min(deform._RING_MOST) - 1.0
         scale = torch.addcmul(self._one, self._ring_K, held).addcmul_(self._spread_K, ring.clamp_max_(1.0))
-        return channels * scale
+        blink_B1 = channels_BK.index_select(1, self._blink_2).amax(1, keepdim=True)
+        return channels * torch.addcmul(scale, self._brows_K * scale, blink_B1)
 
     def _labiodental(self, channels_BK: Tensor, unsealed_B1: Tensor) -> Tensor:
         """lips.labiodental: [B, 1]."""

@@ -34,6 +34,9 @@ _BLINK: Final = np.array([_I["eyeBlinkRight"], _I["eyeBlinkLeft"]])
 _ROLL: Final = np.array([_I["mouthRollUpper"], _I["mouthRollLower"]])
 _RING_MOST: Final = 1.25
 """Pucker and funnel together at most."""
+BLINK_HOLDS_BROWS: Final = 0.5
+"""How much of a brow's raise a closed eye takes back; else the skin between the two would be torn in streaks."""
+_BROWS_UP: Final = np.array([_I["browInnerUp"], _I["browOuterUpLeft"], _I["browOuterUpRight"]])
 _SPREADERS: Final = np.array([_I[f"mouth{n}{s}"] for n in ("Smile", "Stretch") for s in ("Left", "Right")])
 
 
@@ -136,7 +139,7 @@ def limit_channels(channels_K: NDArray[Any]) -> F32:
     """Keep channels that share muscles from adding up to shapes that no face makes. Returns a copy.
 
     mouthClose counts up to jawOpen (ARKit: it closes the lips over an open jaw); pucker and funnel share one ring
-    muscle; a smile or stretch is held back by pucker and funnel.
+    muscle; a smile or stretch is held back by pucker and funnel; closing eyes pull raised brows down.
     """
     out = np.array(channels_K, np.float32)
     out[_I["mouthClose"]] = min(out[_I["mouthClose"]], out[_I["jawOpen"]])
@@ -144,6 +147,7 @@ def limit_channels(channels_K: NDArray[Any]) -> F32:
     if ring > _RING_MOST:
         out[[_I["mouthPucker"], _I["mouthFunnel"]]] *= _RING_MOST / ring
     out[_SPREADERS] *= 1.0 - 0.55 * min(ring, 1.0)
+    out[_BROWS_UP] *= 1.0 - BLINK_HOLDS_BROWS * float(out[_BLINK].max())
     return out
 
 

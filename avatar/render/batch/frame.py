@@ -81,7 +81,7 @@ class Painter:
         def index(rows: NDArray[np.int32]) -> Tensor:
             return torch.from_numpy(rows.ravel().astype(np.int64)).to(device)
 
-        self._oval_J, self._caps = index(layout.oval_J), index(layout.cap_rows)
+        self._caps = index(layout.cap_rows)
         self._mouth_ring, self._lip_outer = index(layout.mouth_ring_M), index(layout.lip_outer_M)
         self._eye_rings, self._lids = index(layout.eye_ring_2E), index(layout.lids_22L)
         self.shading: Final = ShadingBatch(layout.shading, batch, size, device)
@@ -162,7 +162,7 @@ class Painter:
     def _raster(self, face: DeformedBatch, skin_BV3: Tensor, lips: Box, eyes: Box, opening: Box) -> Drawn:
         """The warp's map of the frame and, twice as fine, of lips and eyes; and what is seen through the opening."""
         slots, scale, start = self.slots, self._scale, self.layout.skin_start
-        under = warp.to_frame(warp.underlay_points(slots, self.rig, face, self._oval_J), scale)
+        under = warp.to_frame(warp.underlay_points(slots, self.rig, face), scale)
         points, source = warp.place(slots, under, skin_BV3, self._caps, face.mouth_gap_B, scale)
         boxes = torch.cat(
             [

@@ -50,7 +50,6 @@ class Layout:
     under_triangles: int
     face_triangles: int
     mouth_triangles: int
-    oval_J: I32
     cap_rows: I32
     mouth_ring_M: I32
     lip_outer_M: I32
@@ -72,7 +71,6 @@ class Layout:
             under_triangles=len(mesh.underlay.triangles_T3),
             face_triangles=len(mesh.face_triangles_T3),
             mouth_triangles=len(paint.triangles_Q3),
-            oval_J=mesh.underlay.oval_J,
             cap_rows=mesh.cap_rows,
             mouth_ring_M=rig.mouth_ring_M,
             lip_outer_M=rig.lip_outer_M,
@@ -110,6 +108,8 @@ class Slots:
     under_breath_12: Tensor
     """Whether they are lifted by breathing, x and y: 0, 1."""
     under_drag_UJ: Tensor
+    rim_J: Tensor
+    """Skin vertices of the rim, int64."""
     rim_rest_J3: Tensor
     sclera_23SS: Tensor
     iris_24SS: Tensor
@@ -216,6 +216,7 @@ def identity_arrays(decoder: Decoder) -> Arrays:
         "under_share_12": TORSO_SHARE[None],
         "under_breath_12": np.array([[0.0, 1.0]]),
         "under_drag_UJ": underlay.drag_UJ,
+        "rim_J": underlay.oval_J.astype(np.int64),
         "rim_rest_J3": rig.rest_V3[underlay.oval_J],
         "sclera_23SS": _eye_pictures(layers.sclera_2SS3, room),
         "iris_24SS": _eye_pictures(layers.iris_2SS4, room),

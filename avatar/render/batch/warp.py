@@ -26,13 +26,13 @@ def to_frame(points_BN3: Tensor, scale: float) -> Tensor:
     return torch.cat([scaled[..., :2] + shift, scaled[..., 2:]], -1)
 
 
-def underlay_points(slots: Slots, rig: RigBatch, face: DeformedBatch, oval_J: Tensor) -> Tensor:
+def underlay_points(slots: Slots, rig: RigBatch, face: DeformedBatch) -> Tensor:
     """underlay.deform_underlay: [B, U, 3], portrait px."""
     rest = slots.under_rest_U3
     count = rest.shape[1]
     moved = rig.move(torch.cat([rest, slots.rim_rest_J3], 1), face.pose)
     rigid, rim = moved[:, :count], moved[:, count:]
-    skin_J3 = face.skin_BV3.index_select(1, oval_J)
+    skin_J3 = face.skin_BV3.gather(1, slots.rim_J[..., None].expand(-1, -1, 3))
     head, breath = face.pose.t_B3[:, None, :2], BREATH_SHIFT * slots.face_width_1[..., None]
     # underlay.torso_shift: a small vertical shift of the head moves them by more
     torso = (
