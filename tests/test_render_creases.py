@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -18,7 +19,7 @@ from avatar.render.creases_folds import FOLDS, GROUPS, drive_matrix, drives, lin
 from avatar.render.creases_pack import Creases, prepare_creases
 from avatar.render.creases_skin import face_grid, shade_tint, skin_share, soft_logs
 from avatar.render.layers import Layers
-from avatar.render.shading import build_shading, fold_weights
+from avatar.render.shading import build_shading, fold_weights, own_differences
 from avatar.render.underlay import flatten_sides
 from avatar.rig.types import FittedRig
 from tests.portrait_pictures import astronaut, encoded
@@ -130,6 +131,26 @@ def test_removal_has_the_same_place_at_every_size(scale: float) -> None:
         return np.asarray((at + (left, top) + 0.5) / unit - 0.5)
 
     assert np.allclose(centre(other, u0, v0, scale), centre(logs, x0, y0, 1.0), atol=0.3)
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.5, 1.0, 1.5, 2.0])
+@pytest.mark.parametrize("size_2", [(1, 1), (1, 9), (9, 1)])
+def test_a_fold_as_narrow_as_a_pixel_is_drawn_at_every_size(size_2: tuple[int, int], scale: float) -> None:
+    """At other sizes no pixel's middle may lie in such a box."""
+    made = prepare_creases(Layers.unpack(identity().arrays), rig())
+    width, height = size_2
+    for x, y in ((100, 200), (101, 203), (rig().size - width, rig().size - height)):
+        own_boxes = np.zeros_like(made.own_boxes_G4)
+        own_boxes[0] = x, y, x + width, y + height
+        narrow = replace(made, own_boxes_G4=own_boxes, own_N3=np.full((width * height, 3), 0.5, np.float16))
+        side = round(rig().size * scale)
+        logs, (x0, y0, x1, y1) = narrow.own_logs(0, scale, side)
+        assert logs.shape == (y1 - y0, x1 - x0, 3)
+        np.testing.assert_allclose(logs, 0.5, atol=1e-3)
+        assert all(x * scale - 1 <= v <= (x + width) * scale + 1 for v in (x0, x1)) or logs.size == 0
+        texture = np.full((side, side, 4), 128, np.uint8)
+        added, _, _ = own_differences(narrow, scale, texture, (0, 0, side, side))
+        assert len(added) == logs.shape[0] * logs.shape[1]
 
 
 def test_weights_are_nothing_at_the_portraits_own_expression() -> None:

@@ -76,6 +76,8 @@ class Creases:
         if scale == 1.0:
             return values, (x0, y0, x1, y1)
         grid, box = pixel_grid(Grid(x0, y0, 1.0, x1 - x0, y1 - y0), scale, size)
+        if grid.width <= 0 or grid.height <= 0:  # no pixel's middle lies in a box this narrow
+            return np.zeros((0, 0, 3), np.float32), (0, 0, 0, 0)
         inside = Grid(grid.left - x0, grid.top - y0, grid.step, grid.width, grid.height)
         if scale < 1.0:
             values = np.asarray(cv2.GaussianBlur(values, (0, 0), 0.5 / scale), np.float32)
