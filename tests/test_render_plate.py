@@ -98,6 +98,26 @@ def test_a_smooth_wall_gets_its_grain_and_a_clean_one_none() -> None:
     assert np.abs(grain(np.full((SIDE, SIDE, 3), 128, np.float32), known)).max() < 0.1
 
 
+@pytest.mark.parametrize("spread", [0.5, 4.0, 40.0])
+@pytest.mark.parametrize(
+    ("gain_3", "shift_3"),
+    [((1, 1, 1), (12, 0, -14)), ((1, 1, -1), (0, 0, 255)), ((1, 0, 0), (0, 90, 90)), ((2, 1, 1), (-128, 0, 5))],
+    ids=["tinted", "inverted", "one channel", "doubled"],
+)
+def test_channels_that_depend_on_each_other_get_grain_too(
+    gain_3: tuple[int, int, int], shift_3: tuple[int, int, int], spread: float
+) -> None:
+    """Black-and-white pictures with a tint: the grain keeps to it."""
+    grey = 128 + np.random.default_rng(3).normal(0, spread, (SIDE, SIDE, 1))
+    wall = (np.rint(grey) * gain_3 + shift_3).astype(np.float32)
+    made = grain(wall, np.ones((SIDE, SIDE), np.bool_))
+    assert np.isfinite(made).all() and made.std() > 0.1 * min(spread, 4.0)
+    most = made.std((0, 1)).max()
+    for channel, gain in enumerate(gain_3):
+        expected = made[..., 0] * (gain / gain_3[0])
+        assert np.abs(made[..., channel] - expected).mean() < 0.05 * most, "off its tint"
+
+
 def test_smooth_and_textured_are_told_apart() -> None:
     known = surely_background(person_shape())
     assert roughness(bricks().astype(np.float32), known).min() > ROUGH[1]

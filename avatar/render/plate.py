@@ -116,8 +116,10 @@ def grain(rgb_HW3: F32, known_HW: B) -> F32:
         coarser = np.asarray(cv2.GaussianBlur(noise, (0, 0), sigma), np.float32)
         band, dots = (rgb_HW3 - blurred)[inside], noise - coarser
         strength = np.abs(band).mean(-1)
-        band = band[strength <= np.median(strength)]  # edges are no grain
-        covariance = band.T @ band / len(band) + 1e-6 * np.eye(3)
+        band = band[strength <= np.median(strength)].astype(np.float64)  # edges are no grain
+        covariance = band.T @ band / len(band)
+        # channels of a tinted black-and-white picture depend on each other: the ridge must outweigh rounding
+        covariance += (1e-4 * float(np.trace(covariance)) / 3 + 1e-6) * np.eye(3)
         covariance *= min(1.0, MOST_GRAIN**2 / float(np.trace(covariance) / 3))
         out += (dots / dots.std() @ np.linalg.cholesky(covariance).T).astype(np.float32)
         rgb_HW3, noise = blurred, coarser
