@@ -20,6 +20,7 @@ from avatar.render import raster
 from avatar.render.creases_pack import Creases, prepare_creases
 from avatar.render.eyes import draw_eyes
 from avatar.render.layers import PREFIX, Layers, prepare_layers
+from avatar.render.layers_check import check_layers, check_range
 from avatar.render.mouth import build_mouth_paint, draw_contact, draw_mouth
 from avatar.render.output import FrameFormat
 from avatar.render.shading import build_shading
@@ -47,21 +48,21 @@ class Decoder:
     def __init__(self, identity: Identity, *, size: int = 512, format: FrameFormat | None = None) -> None:
         """size: side of square frames over the portrait's own background, px; `format` says it all instead.
 
-        ValueError for an identity that lacks its parts, or a size out of range.
+        ValueError for an identity that lacks parts or whose parts are damaged, or a size out of range.
         """
         self.format: Final = format or FrameFormat(size)
         size = self.format.size
         arrays = identity.arrays
         rig = FittedRig.unpack(arrays)
         if any(name.startswith(PREFIX) for name in arrays):
-            layers = Layers.unpack(arrays)
+            layers = check_layers(Layers.unpack(arrays), rig)
         else:
             layers = prepare_layers(arrays["rgb_HW3"], arrays["matte_HW"], rig)
         self.size: Final = size
         self.rig: Final = flatten_sides(rig)
         if "safe_range_23" not in arrays:
             raise ValueError("This identity has no 'safe_range_23': prepare the portrait again.")
-        self.safe_range_23: Final = np.asarray(arrays["safe_range_23"], np.float32)
+        self.safe_range_23: Final = check_range(arrays["safe_range_23"])
         """Lowest and highest yaw, pitch, roll that this portrait can show, radians; the head stays inside, softly."""
         self.timings: dict[str, float] = {}
         """ms per stage of the last frame."""
