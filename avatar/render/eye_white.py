@@ -36,6 +36,13 @@ CARUNCLE_REACH: Final = 0.42
 """Iris radii from the inner corner to where it has faded to a quarter."""
 DARKEST: Final = 0.65
 """Least brightness of the lit white / the skin around the eye."""
+TOO_DARK: Final = (60.0, 85.0)
+"""Levels (0..255) of what was seen: not to be believed below, to be believed above. It was lashes, or iris in a deep
+shade; unless the skin around is darker still."""
+SHADED: Final = 1.35
+"""Brightness of the white / the skin around the eye that is put instead."""
+LIKE_SKIN: Final = 0.25
+"""How much of the skin's hue that white has: the lamp's and the skin's reflections."""
 PLAIN: Final = (196.0, 190.0, 184.0)
 """White of an eye of which nothing is seen."""
 
@@ -43,7 +50,8 @@ PLAIN: Final = (196.0, 190.0, 184.0)
 def eye_tone(patch_SS3: F32, seen_SS: Mask, open_SS: Mask) -> tuple[F32, float]:
     """Colour of the lit white, float32 [3]: mean of the brighter half of what is seen; and the number of px seen.
 
-    open_SS: inside the lids. Never darker than `DARKEST` of the skin around: then lashes or iris were seen.
+    open_SS: inside the lids. Never darker than `DARKEST` of the skin around: then lashes or iris were seen. What is
+    nearly black beside lighter skin becomes a plain white in the same light as the skin.
     """
     count = int(seen_SS.sum())
     if count < 6:
@@ -52,9 +60,15 @@ def eye_tone(patch_SS3: F32, seen_SS: Mask, open_SS: Mask) -> tuple[F32, float]:
         luma = patch_SS3[seen_SS] @ LUMA
         tone = patch_SS3[seen_SS][luma >= np.quantile(luma, 0.5)].mean(0).astype(np.float32)
     skin = _skin_around(open_SS)
-    least = DARKEST * float(np.median(patch_SS3[skin] @ LUMA)) if skin.any() else 0.0
+    colour = np.median(patch_SS3[skin], 0) if skin.any() else np.zeros(3)
+    around = max(float(colour @ LUMA), 1.0)
     level = float(tone @ LUMA)
-    return (tone + max(least - level, 0.0)).astype(np.float32), float(count)
+    black = np.clip((TOO_DARK[1] - level) / (TOO_DARK[1] - TOO_DARK[0]), 0.0, 1.0)
+    doubt = float(black * np.clip((1.0 - level / around) / 0.2, 0.0, 1.0))
+    tone = tone + max(DARKEST * around - level, 0.0)
+    plain = np.array(PLAIN) + LIKE_SKIN * (colour * (float(np.array(PLAIN) @ LUMA) / around) - np.array(PLAIN))
+    plain *= min(SHADED * around / float(plain @ LUMA), 1.2)
+    return (tone + doubt * (plain - tone)).astype(np.float32), float(count)
 
 
 def _skin_around(open_SS: Mask) -> Mask:
