@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
+from avatar.identity import default_portrait
 from avatar.portrait.analyse import PortraitAnalysis, analyse
+from avatar.portrait.frame import sample
 from avatar.portrait.image import load_image
 from avatar.portrait.landmarks import FACE_OVAL
 from avatar.portrait.matte import guided_filter, person_matte
 from avatar.portrait.models import load_models
 from tests.portrait_pictures import astronaut, encoded, portrait
+
+U8 = NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +37,32 @@ def test_person_in_background_out(analysis: PortraitAnalysis) -> None:
     assert ((matte > 0.1) & (matte < 0.9)).mean() < 0.06, "the edge is narrow"
 
 
-def test_transparency_is_the_matte(analysis: PortraitAnalysis) -> None:
-    alpha = np.zeros((512, 512), np.uint8)
-    alpha[20:260, 120:340] = 255
+def test_a_cut_outs_transparency_is_the_matte(analysis: PortraitAnalysis) -> None:
+    """To the pixel, although the network would draw it a little differently."""
+    person = cv2.warpAffine(analysis.matte_HW, analysis.to_source_33[:2], (512, 512))
+    alpha = np.where(np.roll(person, 4, axis=1) > 0.5, 255, 0).astype(np.uint8)
     cut_out = analyse(load_image(encoded(np.dstack([astronaut(), alpha]))))
-    assert cut_out.matte_HW.min() == 0 and cut_out.matte_HW.max() == 1
-    middle = cut_out.to_source_33 @ [256, 256, 1]
-    assert cut_out.matte_HW[256, 256] == 1 and 120 < middle[0] < 340
-    inside = (np.arange(512) * cut_out.to_source_33[0, 0] + cut_out.to_source_33[0, 2] - 120) * (
-        340 - np.arange(512) * cut_out.to_source_33[0, 0] - cut_out.to_source_33[0, 2]
-    ) > 400
-    np.testing.assert_array_equal(cut_out.matte_HW[256] > 0.5, inside | (cut_out.matte_HW[256] > 0.5))
+    np.testing.assert_array_equal(cut_out.matte_HW, sample(alpha, cut_out.to_source_33, 512).astype(np.float32) / 255)
+    assert 0.1 < (cut_out.matte_HW < 0.5).mean() < 0.9
+
+
+def default_pixels() -> tuple[U8, PortraitAnalysis]:
+    rgb_HW3 = load_image(default_portrait()).rgb_HW3
+    return rgb_HW3, analyse(portrait(rgb_HW3))
+
+
+@pytest.mark.parametrize("round_crop", [False, True], ids=["rounded corners", "round crop"])
+def test_the_shape_of_the_picture_is_not_the_person(round_crop: bool) -> None:
+    rgb_HW3, plain = default_pixels()
+    height, width = rgb_HW3.shape[:2]
+    opaque = Image.new("L", (width, height), 0)
+    radius = min(height, width) // 2 if round_crop else 20
+    ImageDraw.Draw(opaque).rounded_rectangle((0, 0, width - 1, height - 1), radius, fill=255)
+    found = analyse(load_image(encoded(np.dstack([rgb_HW3, np.asarray(opaque)])))).matte_HW
+    inside = sample(np.asarray(opaque), plain.to_source_33, 512) > 250
+    assert inside.mean() > 0.5
+    assert np.abs(found - plain.matte_HW)[inside].mean() < 0.02
+    assert found[inside].mean() < 0.6, "there is background inside the shape"
 
 
 def test_other_people_do_not_belong(analysis: PortraitAnalysis) -> None:

@@ -29,6 +29,10 @@ _SOLID: Final = (0.12, 0.88)
 
 BAND_SHARE: Final = 0.02
 """Half width of the band in which opacity is solved for / picture side."""
+LEAST_CUT: Final = 0.1
+"""Share of the frame that a cut-out's transparency clears at least; rounded corners clear less."""
+LEAST_AGREED: Final = 0.8
+"""Opaque and person, over opaque or person: a cut-out has about 0.97, a round crop of a photo 0.75 or less."""
 _CLEAN: Final = (0.04, 0.96)
 """The solved opacity's haze below and above which it is rounded to nothing and all."""
 
@@ -36,17 +40,26 @@ _CLEAN: Final = (0.04, 0.96)
 def person_matte(model: Model, rgb_HW3: U8, landmarks_N3: F32, alpha_HW: U8 | None = None) -> F32:
     """float32 [H, W] 0..1, 1 = the person whose landmarks are given.
 
-    alpha_HW: the picture's own transparency, framed alike; where a picture comes cut out, that is the truth.
+    alpha_HW: the picture's own transparency, framed alike; where a picture comes cut out, that is the truth. Where it
+    does not (rounded corners, a round crop, a watermark), it is ignored.
     """
     face = _face_mask(landmarks_N3, rgb_HW3.shape[:2])
-    if alpha_HW is not None:
-        return np.asarray(alpha_HW.astype(np.float32) / 255.0, np.float32)
     first = _one_person(np.maximum(_refined(_coarse(model, rgb_HW3), rgb_HW3), face), face)
+    if alpha_HW is not None:
+        opacity_HW = np.asarray(alpha_HW.astype(np.float32) / 255.0, np.float32)
+        if _is_cut_out(opacity_HW, first):
+            return opacity_HW
     # where the network is of two minds it has the less to say
     prior = np.asarray(PRIOR * (0.1 + 0.9 * np.square(2 * first - 1)), np.float32)
     solved = refine_opacity(rgb_HW3, first, _unsure(first) & (face < 0.5), prior)
     low, high = _CLEAN
     return _one_person(np.asarray(np.clip((solved - low) / (high - low), 0, 1), np.float32), face)
+
+
+def _is_cut_out(opacity_HW: F32, person_HW: F32) -> bool:
+    """Whether transparency was drawn around the person that the network sees, roughly."""
+    both, either = np.minimum(opacity_HW, person_HW).sum(), np.maximum(opacity_HW, person_HW).sum()
+    return bool((opacity_HW < 0.5).mean() >= LEAST_CUT and both >= LEAST_AGREED * either)
 
 
 def _unsure(matte_HW: F32) -> NDArray[np.bool_]:
