@@ -136,7 +136,7 @@ def render(
 @app.command()
 def converse(
     wav: Annotated[list[Path], typer.Option("--wav", help="what the visitor says, in real time; may be repeated")],
-    out_path: Annotated[Path, typer.Option("--out", help="the MP4 of what the visitor would see and hear")],
+    out_path: Annotated[Path, typer.Option("--out", help="the clip that the visitor would see: .mp4, or .webm")],
     portrait: Portrait = None,
     face: Face = None,
     json_path: JsonFile = None,

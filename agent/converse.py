@@ -1,4 +1,4 @@
-"""`visavis converse`: a real conversation without a browser. Sound files are the visitor, an MP4 is the visitor's eyes.
+"""`visavis converse`: a real conversation without a browser. Sound files are the visitor, a clip is the visitor's eyes.
 
 Everything is the product's: session, recogniser, dialogue, voice, motion, decoder, runner, real time. Only the
 transport is a file.
@@ -112,7 +112,7 @@ async def converse(
 
     barge_in_s: do not wait for the end of a reply, but speak that long after its first word.
     parts, decoder: instead of what the settings name.
-    Raises AudioError for a file that cannot be heard, Unavailable when the MP4 cannot be written, and what the parts
+    Raises AudioError for a file that cannot be heard, Unavailable when the clip cannot be written, and what the parts
     raise. The greeting is not said: the visitor speaks first.
     """
     shape = check_clip(out_path, frame_format(settings.avatar))

@@ -36,7 +36,7 @@ class RecordedFrame:
 
 
 class Recorder:
-    """Writes sound and pictures to an clip, frame by frame, and keeps a few figures of each.
+    """Writes sound and pictures to a clip, frame by frame, and keeps a few figures of each.
 
     A frame whose picture never came shows the one before, as a visitor's page would.
     """

@@ -27,6 +27,7 @@ from avatar.audio.phones import TimedPhone
 from avatar.clock import FPS, FRAME_SAMPLES, STREAM_RATE
 from avatar.motion.idle import State
 from avatar.motion.stream import MotionStream
+from avatar.render.output import FrameFormat
 from avatar.stream import AvatarStream, AVFrame, FrameDecoder
 
 logger = logging.getLogger("visavis.runner")
@@ -139,6 +140,13 @@ class AvatarRunner:
         self._next_picture: tuple[AVFrame, float] | None = None
         self._closing = asyncio.Lock()
         self._closed = False
+
+    @property
+    def format(self) -> FrameFormat:
+        """Shape of the pictures; ValueError when there are none."""
+        if self._decoder is None:
+            raise ValueError("This runner has no decoder and gives sound only.")
+        return self._decoder.format
 
     def start(self) -> None:
         """Begin; the first frame goes out at once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from avatar.errors import AvatarError
+from avatar.errors import AvatarError, PortraitError
 from avatar.identity import FRAME_SIZE, load_identity
 from avatar.portrait.store import Identity
 from avatar.render.decoder import Decoder
@@ -35,13 +35,18 @@ def open_decoder(settings: AvatarSettings) -> Decoder | TorchDecoder:
     Raises AvatarError for a portrait or a background that cannot be used, and for a GPU that is not there.
     """
     shape = frame_format(settings)  # first, because it is quick to refuse
-    on_cpu = settings.device == "cpu"
-    decoder = Decoder(identity_of(settings), format=shape) if on_cpu else _on_gpu(settings, shape)
+    identity = identity_of(settings)
+    try:
+        decoder = Decoder(identity, format=shape) if settings.device == "cpu" else _on_gpu(identity, shape)
+    except ValueError as error:  # arrays of another version, or a face that the batch has no room for
+        if isinstance(error, AvatarError):
+            raise
+        raise PortraitError("bad_identity", f"{settings.portrait} cannot be drawn.", str(error)) from error
     decoder.warm_up()
     return decoder
 
 
-def _on_gpu(settings: AvatarSettings, shape: FrameFormat) -> TorchDecoder:
+def _on_gpu(identity: Identity, shape: FrameFormat) -> TorchDecoder:
     import torch
 
     if not torch.cuda.is_available():
@@ -50,4 +55,4 @@ def _on_gpu(settings: AvatarSettings, shape: FrameFormat) -> TorchDecoder:
         )
     from avatar.render.batch.decoder import TorchDecoder
 
-    return TorchDecoder(identity_of(settings), format=shape, device=settings.device)
+    return TorchDecoder(identity, format=shape, device="cuda")

@@ -24,6 +24,7 @@ from avatar.audio.phones import TimedPhone
 from avatar.clock import FRAME_SAMPLES, STREAM_RATE
 from avatar.motion.idle import State
 from avatar.motion.stream import MotionStream, check_pcm
+from avatar.render.output import FrameFormat
 
 MAX_QUEUED_S: Final = 600.0
 """Speech that may wait in the queue; more is refused, never dropped."""
@@ -33,8 +34,12 @@ _REBUFFER_FRAMES: Final = 3
 class FrameDecoder(Protocol):
     """Anything that draws a motion vector."""
 
+    @property
+    def format(self) -> FrameFormat:
+        """Shape of its pictures."""
+
     def render(self, motion_D: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Picture [H, W, 3] uint8 RGB of motion [52]."""
+        """Picture of motion [52], uint8 `format.shape`: RGB, or RGB and straight opacity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class AVFrame:
 
     index: frames since the stream began; sample = index * 960.
     pcm: int16 [960] at 24 kHz, silence where nothing is said.
-    image: uint8 [H, W, 3] RGB, or None when rendering was not asked for.
+    image: uint8 [H, W, 3] RGB ([H, W, 4] with opacity), or None when rendering was not asked for.
     motion: float32 [52], what the image shows.
     speech: the sound is (part of) pushed speech.
     epoch: grows by one with every clear().

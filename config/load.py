@@ -211,7 +211,7 @@ def _resolve_path(key: str, value: Any, folder: Path) -> Any:
     is_path = annotation is Path or Path in get_args(annotation)
     if is_path and isinstance(value, str):
         return (folder / Path(value).expanduser()).resolve()
-    if key in FILE_OR_NAME and isinstance(value, str) and value not in ("", "default"):
+    if key in FILE_OR_NAME and isinstance(value, str) and value not in ("", "default", "photo", "transparent"):
         candidate = folder / Path(value).expanduser()
         # A portrait given with a folder can only be a file: the error about a missing one then shows where it should be
         written_as_path = key == "avatar.portrait" and ("/" in value or "\\" in value)

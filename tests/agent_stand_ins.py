@@ -14,6 +14,7 @@ from livekit.agents.types import NotGivenOr
 from numpy.typing import NDArray
 
 from avatar.motion import space
+from avatar.render.output import FrameFormat
 from avatar.stream import AVFrame
 from dialogue.protocol import Message
 
@@ -24,7 +25,8 @@ JAW = space.INDEX["jawOpen"]
 class DiscDecoder:
     """A black disc on white whose radius follows the jaw."""
 
-    def __init__(self, size: int = 64) -> None:
+    def __init__(self, size: int = 128) -> None:
+        self.format = FrameFormat(size)
         self.size = size
         self.drawn = 0
         self.fail = False

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from avatar.decoders import frame_format, identity_of, open_decoder
-from avatar.errors import AvatarError
+from avatar.errors import AvatarError, PortraitError
+from avatar.portrait.store import Identity
 from avatar.render.decoder import Decoder
 from config.settings import AvatarSettings
 
@@ -45,3 +46,12 @@ def test_a_relative_background_in_a_profile_is_relative_to_the_profile(tmp_path:
     (tmp_path / "mine.toml").write_text('[avatar]\nbackground = "wall.png"\n')
     settings = load(str(tmp_path / "mine.toml"), environ={}).settings
     assert frame_format(settings.avatar).background.kind == "picture"
+
+
+def test_an_identity_of_another_version_is_explained(tmp_path: Path) -> None:
+    whole = identity_of(AvatarSettings())
+    arrays = {name: array for name, array in whole.arrays.items() if name != "rig.rigid_V"}
+    saved = Identity(arrays, whole.meta).save(tmp_path / "old.safetensors")
+    with pytest.raises(PortraitError, match="prepare the portrait again") as caught:
+        open_decoder(AvatarSettings(portrait=str(saved)))
+    assert caught.value.code == "bad_identity"

@@ -105,8 +105,9 @@ def test_foreign_files(tmp_path: Path, content: bytes) -> None:
         (json.dumps({"kind": "voice", "version": 1, "meta": {}}), "not_an_identity"),
         (json.dumps({"kind": "identity", "version": "1", "meta": {}}), "not_an_identity"),
         (json.dumps({"kind": "identity", "version": 1, "meta": []}), "not_an_identity"),
-        ('{"kind": "identity", "version": 1, "meta": {"a": [NaN]}}', "not_an_identity"),
+        ('{"kind": "identity", "version": 2, "meta": {"a": [NaN]}}', "not_an_identity"),
         (json.dumps({"kind": "identity", "version": VERSION + 1, "meta": {}}), "too_new"),
+        (json.dumps({"kind": "identity", "version": VERSION - 1, "meta": {}}), "too_old"),
     ],
 )
 def test_other_safetensors_files(tmp_path: Path, header: str | None, code: str) -> None:

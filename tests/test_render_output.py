@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +94,32 @@ def test_a_broken_picture_is_no_background(tmp_path: Path) -> None:
     (tmp_path / "b.jpg").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(AvatarError, match="The background cannot be used"):
         parse_background(str(tmp_path / "b.jpg"))
+
+
+def test_a_very_long_picture_costs_no_more_than_what_is_seen_of_it(tmp_path: Path) -> None:
+    long = np.zeros((96, 60_000, 3), np.uint8)
+    long[:, 29_000:31_000] = (10, 200, 30)
+    Image.fromarray(long).save(tmp_path / "long.png")
+    tracemalloc.start()
+    background = parse_background(str(tmp_path / "long.png"))
+    plate = FrameFormat(1024, background=background).plate(np.zeros((1024, 1024, 3), np.uint8), 0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (plate == (10, 200, 30)).all() and peak < 200e6
+
+
+def test_a_large_picture_is_kept_no_larger_than_any_frame(tmp_path: Path) -> None:
+    Image.new("RGB", (3000, 2000), (5, 6, 7)).save(tmp_path / "large.png")
+    background = parse_background(str(tmp_path / "large.png"))
+    assert background.rgb_HW3 is not None and background.rgb_HW3.shape == (1024, 1536, 3)
+
+
+def test_formats_are_equal_when_they_look_the_same() -> None:
+    one, same = (FrameFormat(background=parse_background("#102030")) for _ in range(2))
+    assert one == same and hash(one) == hash(same)
+    assert one != FrameFormat(background=parse_background("#102031")) and one != FrameFormat()
+
+
+@pytest.mark.parametrize("text", ["Photo", " transparent ", "#ABCDEF "])
+def test_case_and_space_do_not_matter(text: str) -> None:
+    assert parse_background(text) == parse_background(text.strip().lower())

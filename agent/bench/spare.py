@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from agent.bench.loop import converse, timing
+from agent.errors import Unavailable
 from config import Settings
 
+SIZE = 512
 TURNS = 4
 NICENESS = 10
 STEP = 10
@@ -29,23 +31,32 @@ READY_S = 120.0
 def bench_spare(settings: Settings, quick: bool, console: Console) -> dict[str, float | int | str | None]:
     """Frames per second at 512x512 while the loop runs, and how the loop itself fared meanwhile.
 
-    Raises Unavailable when the conversation cannot be held.
+    Both draw 512 px squares on the CPU. Raises Unavailable when the conversation cannot be held.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    extra = context.Process(target=_draw, args=(settings.avatar.model_dump_json(), theirs), daemon=True)
+    avatar = settings.avatar.model_copy(
+        update={"size": SIZE, "framing": "square", "background": "photo", "device": "cpu"}
+    )
+    settings = settings.model_copy(update={"avatar": avatar})
+    extra = context.Process(target=_draw, args=(avatar.model_dump_json(), theirs), daemon=True)
     extra.start()
+    theirs.close()  # so that its end is noticed here
     try:
         if not ours.poll(READY_S):
-            raise RuntimeError("The second decoder did not become ready.")
+            raise Unavailable(f"The second decoder was not ready within {READY_S:.0f} s.")
         ours.recv()
         arrivals, _ = asyncio.run(converse(settings, 2 if quick else TURNS, console))
         ours.send(None)
         drawn_at_F = ours.recv()
+    except (EOFError, BrokenPipeError):
+        raise Unavailable("The second decoder ended; what it wrote above says why.") from None
     finally:
         extra.kill()
         extra.join()
     loop = timing(arrivals)
+    if not loop:
+        raise Unavailable("The conversation gave no pictures.")
     start, end = arrivals.video[0][0], arrivals.video[-1][0]
     beside = float(np.count_nonzero((drawn_at_F >= start) & (drawn_at_F <= end))) * STEP / (end - start)
     own = float(loop["loop_fps"] or 0.0)
@@ -63,13 +74,13 @@ def _draw(avatar_json: str, pipe: Connection) -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    from agent.bench.decoder import SIZE, speaking_motion
+    from agent.bench.decoder import speaking_motion
     from avatar.decoders import identity_of
     from avatar.render.decoder import Decoder
     from config.settings import AvatarSettings
 
     settings = AvatarSettings.model_validate_json(avatar_json)
-    decoder = Decoder(identity_of(settings.model_copy(update={"size": SIZE})), size=SIZE)
+    decoder = Decoder(identity_of(settings), size=SIZE)
     decoder.warm_up()
     motion_TD = speaking_motion(250)
     image: NDArray[np.uint8] = np.empty(decoder.format.shape, np.uint8)

@@ -33,7 +33,7 @@ from agent.transports.gate import Admission, Bucket, Gate, allowed_origins
 from agent.transports.outbox import Outbox
 from agent.transports.static import StaticSite, response
 from agent.transports.visit import Visit, encode_jpeg
-from avatar.decoders import frame_format, open_decoder
+from avatar.decoders import open_decoder
 from avatar.motion import space
 from avatar.stream import FrameDecoder
 from config import Settings
@@ -77,7 +77,7 @@ class Kiosk:
         on_link: Callable[[str], None] = lambda link: None,
     ) -> None:
         self._settings = settings
-        self._format = frame_format(settings.avatar)
+        self._format = decoder.format
         self._decoder = decoder
         self._parts = parts
         self._site = site or StaticSite(poster=self._poster())
@@ -143,7 +143,10 @@ class Kiosk:
                 self._server.close()
                 await self._server.wait_closed()
 
-    def _poster(self) -> bytes:
+    def _poster(self) -> bytes | None:
+        """What is seen before the first picture; a JPEG knows no opacity, so a face without background has none."""
+        if self._format.transparent:
+            return None
         return encode_jpeg(self._decoder.render(space.neutral()), self._settings.kiosk.jpeg_quality)
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:

@@ -26,7 +26,7 @@ from agent.speech.select import recogniser_choice, voice_choice
 from agent.transports.livekit_server import LocalLiveKit, answers
 from agent.transports.room_page import RoomPage
 from agent.transports.room_visit import RoomVisit
-from avatar.decoders import frame_format, identity_of, open_decoder
+from avatar.decoders import open_decoder
 from config import ConfigError, Settings
 from dialogue.registry import create
 
@@ -94,9 +94,9 @@ async def _visit(context: JobContext) -> None:
 
 async def _check(settings: Settings) -> None:
     """Refuse here and now what would else fail in a job process, after the link has been given."""
-    if frame_format(settings.avatar).transparent:
+    if settings.avatar.background == "transparent":
         raise ConfigError("A room's video has no transparency: choose another avatar.background.")
-    await asyncio.to_thread(identity_of, settings.avatar)
+    await asyncio.to_thread(open_decoder, settings.avatar)
     dialogue = create(settings.dialogue)
     await dialogue.open()
     await dialogue.aclose()

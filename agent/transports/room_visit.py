@@ -24,7 +24,6 @@ from agent.session import Conversation, EndReason, Parts
 from agent.transports.gate import Bucket
 from agent.transports.room_media import RoomSink
 from avatar.clock import MIC_RATE
-from avatar.decoders import frame_format
 from avatar.motion.idle import State
 from config import Settings
 
@@ -71,7 +70,7 @@ class RoomVisit:
         self._room = room
         self._settings = settings
         self._runner = runner
-        self._sink = RoomSink(frame_format(settings.avatar))
+        self._sink = RoomSink(runner.format)
         runner.sink = self._sink
         self._conversation = Conversation(settings, parts, runner, self, echo_warmup_s=ECHO_WARMUP_S)
         self._visitor: str | None = None

@@ -22,7 +22,7 @@ from safetensors.numpy import save
 
 from avatar.errors import PortraitError
 
-VERSION: Final = 1
+VERSION: Final = 2
 SUFFIX: Final = ".safetensors"
 MAX_BYTES: Final = 256 * 2**20
 MAX_ARRAYS: Final = 1000
@@ -80,7 +80,7 @@ class Identity:
     def load(cls, path: str | Path) -> Identity:
         """Read and check a file.
 
-        PortraitError codes: not_found, not_readable, not_an_identity, too_new, corrupt, bad_identity.
+        PortraitError codes: not_found, not_readable, not_an_identity, too_old, too_new, corrupt, bad_identity.
         """
         path = Path(path)
         try:
@@ -139,6 +139,12 @@ def _meta(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
         raise foreign from error
     if kind != "identity" or not isinstance(version, int) or not isinstance(meta, dict):
         raise foreign
+    if version < VERSION:
+        raise PortraitError(
+            "too_old",
+            f"{path} was prepared by an older visavis (format {version}, this one reads {VERSION}).",
+            "Prepare the portrait again: visavis portrait prepare PICTURE --out FILE.safetensors.",
+        )
     if version > VERSION:
         raise PortraitError(
             "too_new",

@@ -34,7 +34,7 @@ class Framing(StrEnum):
     """9:16, for kiosk screens that stand upright."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Background:
     """What stands behind the person.
 
@@ -44,6 +44,17 @@ class Background:
 
     kind: str
     rgb_HW3: U8 | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Background) and self._content == other._content
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    @property
+    def _content(self) -> tuple[object, ...]:
+        rgb = self.rgb_HW3
+        return (self.kind,) if rgb is None else (self.kind, rgb.shape, rgb.tobytes())
 
 
 PHOTO: Final = Background("photo")
@@ -105,9 +116,10 @@ def parse_background(text: str) -> Background:
 
     AvatarError `bad_background` for a word that is none of these; PortraitError for a picture that cannot be read.
     """
-    if text in ("photo", "transparent"):
-        return Background(text)
-    match = _COLOUR.fullmatch(text.strip())
+    word = text.strip().lower()
+    if word in ("photo", "transparent"):
+        return Background(word)
+    match = _COLOUR.fullmatch(word)
     if match:
         return Background("colour", np.frombuffer(bytes.fromhex(match[1]), np.uint8).reshape(1, 1, 3).copy())
     path = Path(text).expanduser()
@@ -118,17 +130,22 @@ def parse_background(text: str) -> Background:
             "Use photo, transparent, a colour such as #e8eef4, or an image file.",
         )
     try:
-        return Background("picture", load_image(path).rgb_HW3)
+        rgb_HW3 = load_image(path).rgb_HW3
     except PortraitError as error:
         raise AvatarError(error.code, f"The background cannot be used: {error.message}", error.hint) from error
+    scale = SIZES[1] / min(rgb_HW3.shape[:2])
+    if scale < 1.0:  # no frame needs more
+        rgb_HW3 = cover(rgb_HW3, *(min(round(side * scale), 2 * SIZES[1]) for side in rgb_HW3.shape[1::-1]))
+    return Background("picture", rgb_HW3)
 
 
 def cover(rgb_HW3: U8, width: int, height: int) -> U8:
     """The middle of a picture, as much as fits the shape, at this size."""
     scale = max(width / rgb_HW3.shape[1], height / rgb_HW3.shape[0])
-    across = max(width, round(rgb_HW3.shape[1] * scale))
-    down = max(height, round(rgb_HW3.shape[0] * scale))
+    # cut first: what will not be seen may be very long
+    across = min(max(1, round(width / scale)), rgb_HW3.shape[1])
+    down = min(max(1, round(height / scale)), rgb_HW3.shape[0])
+    x, y = (rgb_HW3.shape[1] - across) // 2, (rgb_HW3.shape[0] - down) // 2
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    scaled = cv2.resize(rgb_HW3, (across, down), interpolation=method)
-    x, y = (across - width) // 2, (down - height) // 2
-    return np.ascontiguousarray(scaled[y : y + height, x : x + width], np.uint8)
+    part = np.ascontiguousarray(rgb_HW3[y : y + down, x : x + across])
+    return np.asarray(cv2.resize(part, (width, height), interpolation=method), np.uint8)
