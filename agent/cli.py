@@ -201,11 +201,13 @@ def portrait_check(
     face: Face = None,
     glasses: Glasses = None,
     json_path: JsonFile = None,
+    profile: Profile = None,
+    set_: Set = None,
 ) -> None:
     """Say whether a portrait will animate well, and what a better photo would be."""
     from avatar.portrait.check import check_portrait
 
-    settings = settings_from(None, None, avatar__glasses=glasses).settings.avatar
+    settings = settings_from(profile, set_, avatar__glasses=glasses).settings.avatar
     report = check_portrait(image, face_index=face, preview=preview, settings=settings)
     for line in report.lines:
         out.print(line)
@@ -220,14 +222,19 @@ def portrait_prepare(
     out_path: Annotated[Path, typer.Option("--out", help="the identity to write, ending in .safetensors")],
     face: Face = None,
     glasses: Glasses = None,
+    size: Annotated[int | None, typer.Option(help="height of the frames to come: 256, 512, 768 or 1024")] = None,
+    profile: Profile = None,
+    set_: Set = None,
 ) -> None:
     """Prepare a portrait once, as one file that any other machine can use with --portrait."""
+    from avatar.decoders import prepared_size
     from avatar.identity import prepare_identity
 
     if out_path.suffix != ".safetensors":
         raise ConfigError(f"--out must end in .safetensors, not '{out_path.suffix}'.")
-    settings = settings_from(None, None, avatar__glasses=glasses).settings.avatar
-    written = prepare_identity(image, face_index=face, settings=settings).save(out_path)
+    settings = settings_from(profile, set_, avatar__glasses=glasses, avatar__size=size).settings.avatar
+    identity = prepare_identity(image, face_index=face, size=prepared_size(settings), settings=settings)
+    written = identity.save(out_path)
     out.print(f"{written}: ready; use it with --portrait {written}")
 
 

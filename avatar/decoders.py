@@ -25,8 +25,12 @@ def frame_format(settings: AvatarSettings) -> FrameFormat:
 
 def identity_of(settings: AvatarSettings) -> Identity:
     """The settings' portrait, prepared at the frames' size. PortraitError says why it cannot be used."""
-    size = next(prepared for prepared in PREPARED_SIZES if prepared >= settings.size)
-    return load_identity(settings.portrait, settings, size=size)
+    return load_identity(settings.portrait, settings, size=prepared_size(settings))
+
+
+def prepared_size(settings: AvatarSettings) -> int:
+    """Side at which a portrait is prepared for the settings' frames, px."""
+    return next(size for size in PREPARED_SIZES if size >= settings.size)
 
 
 def open_decoder(settings: AvatarSettings) -> Decoder | TorchDecoder:

@@ -179,7 +179,9 @@ def strip(clip: Path, every: int, start_s: float, count: int, columns: int) -> U
     cells = []
     for index, picture, time_s in frames(clip):
         if time_s >= start_s and index % every == 0:
-            small = cv2.resize(picture, CELL["face"], interpolation=cv2.INTER_AREA)
+            across, down = CELL["face"]
+            shape = (round(down * picture.shape[1] / picture.shape[0]), down)
+            small = cv2.resize(picture, shape if shape[0] < across else (across, down), interpolation=cv2.INTER_AREA)
             cells.append(labelled(np.asarray(small, np.uint8), f"{time_s:.2f} s"))
         if len(cells) == count:
             break
