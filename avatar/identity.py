@@ -27,6 +27,8 @@ from config.settings import AvatarSettings
 
 DEFAULT: Final = "default"
 FRAME_SIZE: Final = 512
+KEPT_FILES: Final = 200
+"""Prepared identities kept in the cache folder, 4.5 MB each at 512 px."""
 _CODE: Final = ("identity.py", "portrait", "rig", "render")
 """What a prepared identity depends on, inside the package."""
 
@@ -93,14 +95,29 @@ def load_identity(
     cached = cache_folder(settings) / "identities" / f"{_key(content, face_index, size, settings)}.safetensors"
     if cached.is_file():
         try:
-            return Identity.load(cached)
+            found = Identity.load(cached)
+            with suppress(OSError):
+                cached.touch()  # used just now: see `prune`
+            return found
         except PortraitError:
             cached.unlink(missing_ok=True)  # damaged or from an interrupted disk: prepare it again
     identity = prepare_identity(content, face_index=face_index, size=size, settings=settings)
     identity.meta["source"] = name
     with suppress(PortraitError):  # a cache that cannot be written is no reason to fail
         identity.save(cached)
+        prune(cached.parent)
     return identity
+
+
+def prune(folder: Path, keep: int = KEPT_FILES) -> None:
+    """Delete all cached identities but the `keep` used last; every version of the code makes its own."""
+    used: list[tuple[float, Path]] = []
+    for file in folder.glob("*.safetensors"):
+        with suppress(OSError):  # another process may be doing the same
+            used.append((file.stat().st_mtime, file))
+    for _, file in sorted(used, reverse=True)[keep:]:
+        with suppress(OSError):
+            file.unlink()
 
 
 def default_portrait() -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from avatar import identity as identity_module
 from avatar.errors import PortraitError
-from avatar.identity import code_version, default_portrait, load_identity, prepare_identity
+from avatar.identity import code_version, default_portrait, load_identity, prepare_identity, prune
 from avatar.portrait.models import cache_folder
 from avatar.portrait.store import Identity
 from avatar.rig.types import FittedRig
@@ -79,3 +80,17 @@ def test_a_missing_portrait_is_named(settings: AvatarSettings, tmp_path: Path) -
 def test_a_cache_that_cannot_be_written_does_not_stop_anyone(settings: AvatarSettings, tmp_path: Path) -> None:
     (tmp_path / "identities").write_text("in the way")
     assert "rig.rest_V3" in load_identity("default", settings).arrays
+
+
+def test_the_cache_keeps_what_was_used_last(settings: AvatarSettings, tmp_path: Path) -> None:
+    folder = tmp_path / "identities"
+    load_identity("default", settings)
+    (used,) = folder.glob("*.safetensors")
+    for age in range(1, 6):
+        other = folder / f"{age}.safetensors"
+        other.write_bytes(b"")
+        os.utime(other, (1e9 - age, 1e9 - age))
+    os.utime(used, (1, 1))
+    load_identity("default", settings)  # read from the cache: now the newest
+    prune(folder, keep=3)
+    assert {file.name for file in folder.iterdir()} == {used.name, "1.safetensors", "2.safetensors"}
