@@ -23,7 +23,8 @@ from scipy.spatial import cKDTree
 
 from avatar.render.creases_folds import FOLDS, GROUPS, Fold, lines, resample
 from avatar.render.creases_skin import CELLS, Grid, face_grid, skin_share, smooth, soft_logs
-from avatar.render.images import LUMA, fill, sample
+from avatar.render.creases_traces import GRAIN, OWN_RANGE, calm_down, kept, lighten_corner, spots
+from avatar.render.images import LUMA, sample
 from avatar.rig.types import FittedRig
 
 F32 = NDArray[np.float32]
@@ -32,16 +33,10 @@ Box = tuple[slice, slice]
 
 DARKEST: Final = 8.0
 """Colours are looked at as no darker than this: logarithms of less are noise."""
-OWN_RANGE: Final = (-0.1, 0.8)
-"""Logarithms by which taking away a fold of the portrait may change it: darker, lighter."""
-GRAIN: Final = 0.05
-"""Logarithm: how much texture is left to the skin at the bottom of a fold that is taken away."""
+WHOLLY: Final = 0.17
+"""What a deep fold's removal is enlarged by: the trace that `shading.OWN_MOST` leaves of it would be a line."""
 MOUTH_CORNERS: Final = (61, 291)
 """Landmarks: the person's right and left, in the order of the groups of a smile."""
-CORNER: Final = 0.075
-"""Face widths around a corner of the mouth in which a smile leaves its shade."""
-SPOT: Final = 0.032
-"""Face widths: the largest spot (mole, freckle) that is kept inside a fold."""
 SHOULDER: Final = 4.5
 """Widths of a fold at most between its bottom and the shoulders of skin on both sides."""
 ROWS: Final = 48
@@ -79,7 +74,10 @@ def crease_layers(
     for group, corner in ((0, MOUTH_CORNERS[0]), (1, MOUTH_CORNERS[1])):
         skin = cells.at(skin_2YX[1], pixels)
         own[group] += lighten_corner(texture + own[group], skin, landmarks[corner], pixels, width)
-        own[group] += calm_down(texture + own[group], own[group], spot_YX, width)
+        own[group] += calm_down(texture + own[group], own[group], spot_YX, skin, width)
+        deep = smooth(np.abs(own[group]).max(-1, keepdims=True) / 0.1 - 0.3)
+        gain = np.expm1(own[group]) * (1.0 + WHOLLY * deep)  # a frame mixes colours, not logarithms
+        own[group] = np.log1p(np.maximum(gain, -0.9)).astype(np.float32)
     return own, np.expm1(np.stack([cv2.GaussianBlur(layer, (0, 0), 0.006 * CELLS) for layer in new]))
 
 
@@ -153,66 +151,6 @@ class Strip:
         )
         found[outside] = 0.0
         return box, np.asarray(found, np.float32)
-
-
-def lighten_corner(left_YX3: F32, skin_YX: F32, corner_2: NDArray[Any], pixels: Grid, width: float) -> F32:
-    """What takes away the shade that a smile leaves beside a corner of the mouth (logarithms); [Y, X, 3].
-
-    left_YX3: logarithms of the texture without folds; corner_2: px; width: pixels of the grid per face width.
-    """
-    at = (corner_2 - (pixels.left, pixels.top)) / pixels.step
-    reach = round(1.6 * CORNER * width)
-    x0, y0 = np.clip(np.rint(at).astype(int) - reach, 0, (pixels.width, pixels.height))
-    x1, y1 = np.clip(np.rint(at).astype(int) + reach + 1, 0, (pixels.width, pixels.height))
-    out = np.zeros_like(left_YX3)
-    if min(x1 - x0, y1 - y0) < 4:
-        return out
-    away = np.hypot(*np.meshgrid(np.arange(x0, x1) - at[0], np.arange(y0, y1) - at[1])) / (CORNER * width)
-    skin, logs = skin_YX[y0:y1, x0:x1], left_YX3[y0:y1, x0:x1]
-    known = smooth((away - 0.9) / 0.3) * (skin > 0.8)
-    if known.sum() < 9:
-        return out
-    blur = 0.012 * width
-    even = cv2.GaussianBlur(fill(logs, known), (0, 0), 2 * blur)
-    weight = (skin + 1e-3)[..., None]
-    soft = cv2.GaussianBlur(logs * weight, (0, 0), blur) / cv2.GaussianBlur(weight, (0, 0), blur)[..., None]
-    out[y0:y1, x0:x1] = np.clip(even - soft, 0.0, OWN_RANGE[1]) * (skin * smooth((1.0 - away) / 0.4))[..., None]
-    return out
-
-
-def spots(bright_YX: F32, width: float) -> F32:
-    """Where small dark spots lie (moles, freckles, stubble), 0..1; [Y, X].
-
-    A spot is filled by closing with a short line of any direction; a fold is not when the line runs along it.
-    bright_YX: logarithms; width: pixels per face width.
-    """
-    reach = max(2, round(SPOT * width / 2))
-    least = np.full(bright_YX.shape, np.inf, np.float32)
-    bright = np.asarray(bright_YX, np.float32)
-    for angle in np.arange(8) * np.pi / 8:
-        line = np.zeros((2 * reach + 1, 2 * reach + 1), np.uint8)
-        end = np.rint(reach * np.array([np.cos(angle), np.sin(angle)])).astype(int)
-        cv2.line(line, (reach - int(end[0]), reach - int(end[1])), (reach + int(end[0]), reach + int(end[1])), 1)
-        least = np.minimum(least, cv2.morphologyEx(bright, cv2.MORPH_CLOSE, line) - bright)
-    found = cv2.dilate(smooth((least - 0.08) / 0.1).astype(np.float32), np.ones((3, 3), np.uint8))
-    return np.asarray(cv2.GaussianBlur(found, (0, 0), 0.8), np.float32)
-
-
-def kept(spot_YX: F32, away_YX3: F32) -> NDArray[Any]:
-    """How much of a spot stays: all of it beside a fold, nothing at the bottom, where the fold itself has dark ends."""
-    return np.asarray(spot_YX * smooth(1.2 - np.maximum(away_YX3.mean(-1), 0.0) / 0.25))
-
-
-def calm_down(left_YX3: F32, own_YX3: F32, spot_YX: F32, width: float) -> F32:
-    """What still has to be added where folds were taken away, so that no scratches remain; [Y, X, 3].
-
-    left_YX3: logarithms of the texture after the removal `own_YX3`; spot_YX: what is to stay; width: pixels of the grid
-    per face width.
-    """
-    strong = np.abs(own_YX3).max(-1)
-    zone = smooth(cv2.GaussianBlur(strong, (0, 0), 0.012 * width) / 0.12 - 0.2) * (1.0 - kept(spot_YX, own_YX3))
-    detail = left_YX3 - cv2.GaussianBlur(left_YX3, (0, 0), 0.012 * width)
-    return np.asarray(zone[..., None] * (np.clip(detail, -0.6 * GRAIN, 0.6 * GRAIN) - detail), np.float32)
 
 
 @dataclass(frozen=True)
