@@ -1,6 +1,6 @@
 """The pictures in docs/images: contact sheets, a clip's frames, and the page in a conversation.
 
-    python -m scripts.docs_pictures [--painting FILE]
+    python -m scripts.docs_pictures [--painting FILE] [--before CHECKOUT]
 
 Only the default presenter, the NASA portrait of scikit-image and paintings: never photographs of other people.
 Look at what it makes before committing it.
@@ -32,7 +32,7 @@ def run(*command: str) -> None:
     subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
 
 
-def sheets(painting: Path | None, folder: Path) -> None:
+def sheets(painting: Path | None, before: Path | None, folder: Path) -> None:
     """Poses and mouths of up to three portraits, and a clip's frames."""
     nasa = folder / "nasa.png"
     cv2.imwrite(str(nasa), cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2BGR))
@@ -41,6 +41,13 @@ def sheets(painting: Path | None, folder: Path) -> None:
         png = folder / f"{name}.png"
         run("scripts/contact_sheet.py", portrait, "--out", str(png), "--part", "face")
         keep(png, f"{name}_sheet.jpg", width=1600)
+    if before:
+        png = folder / "before.png"
+        run(
+            "scripts/contact_sheet.py", "default", str(nasa), "--before", str(before), "--part", "mouth",
+            "--out", str(png),
+        )  # fmt: skip
+        keep(png, "mouth_before_after.jpg", width=1600)
     clip = folder / "clip.mp4"
     run(
         "-m",
@@ -87,10 +94,11 @@ async def pages(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--painting", type=Path, help="a painting in the public domain")
+    parser.add_argument("--before", type=Path, help="a checkout of an older version, for the mouths before and after")
     arguments = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        sheets(arguments.painting, Path(folder))
+        sheets(arguments.painting, arguments.before, Path(folder))
         asyncio.run(pages(Path(folder)))
 
 
