@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from avatar.identity import prepare_identity
@@ -18,6 +19,7 @@ from tests.render_samples import identity, motion
 
 F32 = NDArray[np.float32]
 SIZE = 256
+torch.set_num_threads(1)  # a frame is a thousand small operations: waiting for a second thread each time takes minutes
 
 
 @cache

@@ -57,7 +57,7 @@ def test_every_slot_shows_what_the_cpu_draws(name: str) -> None:
 
 
 # a failing case here is already told apart by its motion: shrinking it would take minutes
-@settings(max_examples=6, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@settings(max_examples=4, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(motions(), motions(), motions())
 def test_any_motion_in_range(a_D: F32, b_D: F32, c_D: F32) -> None:
     pictures = batch().render(np.stack([a_D, b_D, c_D])).numpy()
@@ -171,7 +171,7 @@ def test_every_tensor_of_a_frame_is_on_the_device(monkeypatch: pytest.MonkeyPatc
     assert picture.shape == (2, SIZE, SIZE, 3) and picture.dtype == torch.uint8
 
 
-@settings(max_examples=8, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@settings(max_examples=5, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(st.integers(0, 10_000))
 def test_queues_and_patches_are_large_enough(seed: int) -> None:
     draw = batch()
