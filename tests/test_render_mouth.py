@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from avatar.render.decoder import Decoder
 from avatar.render.images import LUMA
 from avatar.render.mouth import shade_vertices
-from avatar.render.mouth_light import lips_plane
+from avatar.render.mouth_light import lips_plane, rounded_light
 from tests.render_samples import decoder, motion
 
 SIZE = 512
@@ -56,6 +56,26 @@ def test_an_open_mouth_is_dark_behind_and_has_teeth() -> None:
     assert luma.min() > 3.0  # dark, not black
     teeth = (inside.min(-1) > 110) & (np.ptp(inside, axis=-1) < 60)
     assert teeth.sum() > 20
+
+
+def test_rounded_lips_shade_the_upper_teeth() -> None:
+    draw = decoder(SIZE)
+
+    def brightest(yaw: float, **channels: float) -> float:
+        pose = motion(headYaw=yaw, **channels)
+        ring = draw.rig.deform(pose).skin_V3[draw.rig.mouth_ring_M, :2]
+        inside = np.zeros((SIZE, SIZE), np.uint8)
+        cv2.fillPoly(inside, [np.rint(ring).astype(np.int32)], 1)
+        seen = cv2.erode(inside, np.ones((5, 5), np.uint8)) > 0
+        return float(np.quantile(draw.render(pose)[seen] @ LUMA, 0.97))
+
+    for yaw in (-0.26, 0.0, 0.26):
+        spread = brightest(yaw, jawOpen=0.2, mouthStretch=0.4, mouthUpperUp=0.3)
+        rounded = brightest(yaw, jawOpen=0.25, mouthPucker=0.7, mouthFunnel=0.4, mouthUpperUp=0.3)
+        assert rounded < 0.75 * spread
+    light = [rounded_light(behind, 0.0, 200.0) for behind in range(-20, 20)]
+    assert all(b <= a for a, b in pairwise(light)) and light[0] == 1.0 and light[-1] < 0.5
+    assert rounded_light(10.0, 0.5, 200.0) > rounded_light(10.0, 0.0, 200.0)  # side teeth lie deeper anyway
 
 
 def test_the_inside_stays_between_the_lips(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,18 @@ def test_seen_teeth_become_the_picture_in_their_own_colour() -> None:
     assert np.ptp(tile(drawn, Part.TEETH_UPPER)[40:60, 130:190].astype(float) @ LUMA) > 20  # drawn ones have
 
 
+def test_a_row_that_is_partly_hidden_is_drawn_in_its_colour() -> None:
+    rig, picture = open_smile()
+    lip_M3 = np.tile(np.array(LIP, np.float32), (len(rig.mouth_ring_M), 1))
+    ring = rig.rest_V3[rig.mouth_ring_M, :2]
+    hidden = picture.copy()
+    hidden[:, round(float(ring[:, 0].mean() + 0.25 * np.ptp(ring[:, 0]))) :] = LIP
+    atlas, tones = paint_mouth(hidden, rig, EYE, lip_M3, LIGHT)
+    assert np.abs(tones[0] - WHITE).max() < 40  # found
+    row = tile(atlas, Part.TEETH_UPPER).astype(int)
+    assert np.abs(row - row[:, ::-1]).max() <= 2  # drawn: seen teeth would be on one side only
+
+
 def test_light_is_taken_off_as_it_is_put_on() -> None:
     deep = np.array([55, 22, 20], np.float32)
     albedo = np.full((4, 5, 3), (220, 205, 190), np.float32)
@@ -105,6 +117,17 @@ def test_tones_are_warm_in_coloured_pictures_and_grey_in_grey_ones() -> None:
     tones = mouth_tones(np.full(3, 150, np.float32), grey, rig, grey_lips)
     for colour in (tones.enamel_3, tones.red_3 * 100, tones.deep_3):
         assert np.ptp(colour) < 0.03 * colour.max() + 0.5
+
+
+def test_drawn_teeth_are_never_pink_and_lie_in_the_shade_of_the_lips() -> None:
+    rig, picture = open_smile()
+    flushed = np.empty_like(picture)
+    flushed[:] = 235, 160, 175
+    lips = np.tile(np.array(LIP, np.float32), (len(rig.mouth_ring_M), 1))
+    enamel = mouth_tones(np.array([200, 180, 195], np.float32), flushed, rig, lips).enamel_3
+    assert enamel[1] > 0.49 * (enamel[0] + enamel[2])
+    shade = mouth_tones(EYE, picture, rig, lips * 0.3)
+    assert shade.bright < 0.6 * mouth_tones(EYE, picture, rig, lips).bright
 
 
 def test_crowns_are_told_apart_softly() -> None:

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from avatar.render import raster
 from avatar.render.layers import Layers
-from avatar.render.mouth_atlas import atlas_place
-from avatar.render.mouth_light import NEAR_DEPTH, lip_lines, lips_plane, opening_light
+from avatar.render.mouth_atlas import TILES, atlas_place
+from avatar.render.mouth_light import NEAR_DEPTH, lip_lines, lips_plane, opening_light, rounded_light
 from avatar.render.warp_mesh import to_frame
 from avatar.rig.contact import smoothstep
 from avatar.rig.mouth import LINING_ROWS
@@ -41,6 +41,8 @@ CORNER_OPEN: Final = 0.06
 """Face widths between the lips below which the mouth's dark begins to turn into the corners' colour."""
 GLOSS: Final = np.array([26.0, 26.0, 34.0, 8.0, 10.0], np.float32)
 """Strength of the wet highlight per `Part`, of 255, in full light."""
+UPPER_ROW: Final = (TILES[Part.TEETH_UPPER][2] - 1, TILES[Part.TEETH_UPPER][3] - 0.5)
+"""Atlas px: last column of the upper row's picture, which begins at 0, 0; end of its rows."""
 HEM_PX: Final = 1.6
 CONTACT_GAP: Final = 0.02
 """Face widths between the lips below which the line of contact begins to show."""
@@ -216,6 +218,8 @@ def compose(
                         continue
                     behind = max(front - z, np.float32(0.0))
                     light = opening_light(float(y + 0.5 * j - 0.25), upper, lower, behind, face_width)
+                    if painted_5HW[1, yy, xx] < UPPER_ROW[1]:
+                        light *= rounded_light(front - z, painted_5HW[0, yy, xx] * 2 / UPPER_ROW[0] - 1, face_width)
                     share = painted_5HW[2, yy, xx] + painted_5HW[3, yy, xx] * light
                     gloss = painted_5HW[4, yy, xx] * light
                     u = min(max(painted_5HW[0, yy, xx], np.float32(0.0)), np.float32(atlas_HW3.shape[1] - 1.001))

@@ -45,8 +45,10 @@ RED: Final = np.array([1.40, 0.84, 0.80], np.float32)
 TEETH_PER_EYE: Final = 1.06
 TEETH_PER_SKIN: Final = 1.15
 """Brightness of lit teeth against the eyes' white / the upper quartile of the skin: 0.95 of ten open smiles."""
+TEETH_PER_LIP: Final = 2.9
+"""No brighter than this against the lips' upper quartile (dark lipstick: 3): a beard's or hat's shade is on both."""
 BRIGHTEST: Final = 222.0
-TONGUE_TONE: Final = 0.60
+TONGUE_TONE: Final = 0.76
 GUM_TONE: Final = 0.58
 """Brightness of tongue and gums against teeth."""
 LIFT_CM: Final = 0.1
@@ -83,7 +85,9 @@ def mouth_tones(
     colours = sample(soft, rig.rest_V3[:, :2])
     skin = float(np.quantile(colours @ LUMA, 0.75))
     eye = max(float(eye_white_3 @ LUMA), 1.0)
-    bright = float(np.clip(max(TEETH_PER_EYE * eye, TEETH_PER_SKIN * skin), 60.0, BRIGHTEST))
+    bright = max(TEETH_PER_EYE * eye, TEETH_PER_SKIN * skin)
+    bright = min(bright, TEETH_PER_LIP * float(np.quantile(lip_M3 @ LUMA, 0.75)))
+    bright = float(np.clip(bright, 60.0, BRIGHTEST))
     # a picture without colour has a grey mouth
     skin_3 = np.median(colours, axis=0)
     skin_hue = skin_3 / max(float(skin_3 @ LUMA), 1.0)
@@ -91,6 +95,7 @@ def mouth_tones(
     warm = 1 + coloured * (WARM_WHITE - 1)
     by_skin = np.clip(skin_hue / (1 + coloured * (SKIN - 1)), 0.5, 1.3) * warm
     white = EYE_SHARE * (eye_white_3 / eye) + SKIN_SHARE * by_skin + (1 - EYE_SHARE - SKIN_SHARE) * warm
+    white[1] = max(white[1], 0.495 * (white[0] + white[2]))  # flushed skin, not light, makes it pink
     white = white / float(white @ LUMA)
     if teeth_3 is not None:
         bright = float(np.clip(teeth_3 @ LUMA, 0.75 * bright, BRIGHTEST))

@@ -30,6 +30,14 @@ NEAR_DEPTH: Final = 0.02
 AMBIENT: Final = 0.06
 """Light that reaches any point of the mouth whatever the opening."""
 LIGHT_GAIN: Final = 1.5
+ROUNDED_FROM: Final = -0.02
+ROUNDED_TO: Final = 0.03
+"""Face widths that the upper front teeth lie behind NEAR_DEPTH: rounded lips stand forward, and from the first to the
+second of these their tube shades the row. Spread or merely open lips lie before the first."""
+ROUNDED_SHADE: Final = 0.68
+"""Share of its light that the upper row loses by then."""
+ARCH_DEPTH: Final = 0.35
+"""Face widths that the row's ends lie further back than its middle, as the square of the place along it (-1..1)."""
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -41,6 +49,15 @@ def opening_light(y: float, upper: float, lower: float, behind: float, face_widt
     seen = above / math.sqrt(1 + above * above) - below / math.sqrt(1 + below * below)
     light = np.float32(AMBIENT) + np.float32(0.5 * LIGHT_GAIN) * np.float32(seen)
     return float(min(max(light, np.float32(AMBIENT)), np.float32(1.0)))
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def rounded_light(behind: float, along: float, face_width: float) -> float:
+    """Share of its light that rounded lips leave to the upper row, `behind` px (may be negative), `along` it -1..1."""
+    away = behind / np.float32(face_width) - np.float32(ARCH_DEPTH) * along * along
+    near = (away - np.float32(ROUNDED_FROM)) / np.float32(ROUNDED_TO - ROUNDED_FROM)
+    near = min(max(near, np.float32(0.0)), np.float32(1.0))
+    return float(1.0 - ROUNDED_SHADE * near * near * (3.0 - 2.0 * near))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -27,6 +27,8 @@ U8 = NDArray[np.uint8]
 
 CLEAR_SHARE: Final = 0.3
 """Share of the front crowns that must be seen for them to be used; below, only their colour is."""
+CLEAR_COLUMNS: Final = 0.925
+"""The same of their columns of pixels: a row with teeth missing behind a moustache would have a ragged edge."""
 LEAST_LIGHT: Final = 0.78
 """Shade is taken off down to this much light: deeper shade has no detail left."""
 OWN_HUE: Final = 0.6
@@ -58,9 +60,11 @@ def paint_mouth(rgb_HW3: U8, rig: FittedRig, eye_white_3: F32, lip_M3: F32, ligh
         lit = np.asarray(OWN_HUE * lit + (1 - OWN_HUE) * own_hue, np.float32)  # in shade colours are far from true
         tones = mouth_tones(eye_white_3, rgb_HW3, rig, lip_M3, white)
     atlas = paint_atlas(tones, lip_M3, crown_lift(seen, along, above))
-    if surely[front].mean() >= CLEAR_SHARE:
+    known = with_gaps((seen > 0.6).astype(np.uint8))
+    columns = float(np.any((known > 0) & front, axis=0).sum() / np.any(front, axis=0).sum())
+    if surely[front].mean() >= CLEAR_SHARE and columns >= CLEAR_COLUMNS:
         drawn = tile(atlas, Part.TEETH_UPPER)
-        drawn[:] = join(drawn, lit, (seen > 0.6).astype(np.uint8))
+        drawn[:] = join(drawn, lit, known)
     return _packed(atlas), tones.stack()
 
 
@@ -71,10 +75,15 @@ def crown_lift(seen_HW: NDArray[Any], along: F32, above: F32) -> float:
     return float(np.clip(np.median(top) + 0.1 - UPPER.heights[0], LIFT_CM, 0.4))
 
 
-def join(drawn_HW3: F32, own_HW3: F32, seen_HW: U8) -> F32:
-    """Seen teeth over drawn ones, which take after their nearest seen neighbours; [H, W, 3]."""
+def with_gaps(seen_HW: U8) -> U8:
+    """Where teeth are seen, with the gaps between them; 0 or 1 [H, W]."""
     close = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (GAP_PX, 5))
-    known = cv2.erode(cv2.morphologyEx(seen_HW, cv2.MORPH_CLOSE, close), np.ones((3, 3), np.uint8))
+    return np.asarray(cv2.morphologyEx(seen_HW, cv2.MORPH_CLOSE, close), np.uint8)
+
+
+def join(drawn_HW3: F32, own_HW3: F32, seen_HW: U8) -> F32:
+    """Seen teeth (gaps among them counted in) over drawn ones, which take after their nearest seen neighbours."""
+    known = cv2.erode(seen_HW, np.ones((3, 3), np.uint8))
     wide = cv2.dilate(known, np.ones((3, 3), np.uint8))
     share = np.asarray(cv2.GaussianBlur(known.astype(np.float32), (0, 0), 1.5), np.float32) * wide
     ratio = np.clip((own_HW3 @ LUMA) / np.maximum(drawn_HW3 @ LUMA, 1.0), 0.6, 1.35)

@@ -203,8 +203,8 @@ def _add_tongue(mesh: _Mesh) -> None:
     points[..., 2] = z[:, None]
     lift = np.clip(1 - t / 0.5, 0, 1) ** 1.3
     raised = np.zeros_like(points)
-    raised[..., 1] = -0.40 * lift[:, None]
-    raised[..., 2] = 0.55 * lift[:, None]
+    raised[..., 1] = -0.38 * lift[:, None]
+    raised[..., 2] = 0.78 * lift[:, None]
     raised[..., 0] = -0.12 * points[..., 0] * lift[:, None]
     shade = np.clip(0.45 + 0.75 * _depth_light(points[..., 2]), 0, 1.0) * (0.92 + 0.08 * np.sin(angle))
     shade *= (1.0 - 0.72 * t)[:, None] * (1.0 - np.interp(t, [0.05, 0.4], [0.25, 0.9])[:, None] * np.cos(angle) ** 2)

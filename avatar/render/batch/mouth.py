@@ -66,7 +66,7 @@ class Opening:
         """mouth.compose: the patch [B, 3, Y, X] with the inside laid over it. values: depth, then vertex_values'."""
         height, width = self._shape
         fine = (height, _FACTOR, width, _FACTOR)
-        depth, _, _, flat, dim, gloss = torch.unflatten(values_6BK, -1, fine).unbind(0)
+        depth, at_u, at_v, flat, dim, gloss = torch.unflatten(values_6BK, -1, fine).unbind(0)
         lines = self._lips[..., :2]
         rising = torch.stack([lines[..., 0].cummax(-1).values, lines[..., 1]], -1)
         upper, lower = line_y(rising, self._column.view(1, 1, 1, -1)).unbind(1)  # [B, 1, X]
@@ -82,13 +82,15 @@ class Opening:
         slope = (away * z).sum(1, keepdim=True) / away.square().sum(1, keepdim=True).clamp(min=1e-3)
         front = z.mean(1, keepdim=True) + slope * (self._column - mean)  # [B, X]
 
-        behind = (front[:, None, None, :, None] - depth).clamp(min=0.0)
+        away = front[:, None, None, :, None] - depth
+        behind = away.clamp(min=0.0)
         soft = 1.0 / torch.add(mouth_light.NEAR_SOFT * face[..., None, None], behind, alpha=mouth_light.DEEPER_SOFT)
         row = (self._row[:, None] + constant(_HALF_ROWS, depth.device))[:, :, None, None]
         lit_at = torch.sub(row, behind, alpha=mouth_light.LIGHT_SLANT)
         above, below = ((lit_at - edge[:, :, None, :, None]) * soft for edge in (upper, lower))
         seen = above * torch.rsqrt(1.0 + above * above) - below * torch.rsqrt(1.0 + below * below)
         light = (mouth_light.AMBIENT + 0.5 * mouth_light.LIGHT_GAIN * seen).clamp(mouth_light.AMBIENT, 1.0)
+        light = light * self._rounded(away, at_u, at_v)
         share = (flat + dim * light)[:, None]
         atlas = torch.unflatten(sample(slots.mouth_3HW, values_6BK[1:3]), -1, fine)
         colour = torch.where(
@@ -96,6 +98,16 @@ class Opening:
         )
         colour = colour.mean((3, 5)).clamp(0.0, 255.0)
         return torch.lerp(picture_B3YX, colour, self._cover[:, None])
+
+    def _rounded(self, away: Tensor, at_u: Tensor, at_v: Tensor) -> Tensor:
+        """mouth_light.rounded_light for samples of the upper row, 1 for all others; away: px behind the lips."""
+        last, end = mouth.UPPER_ROW
+        along = at_u * (2.0 / last) - 1.0
+        deep = away / self._width[:, None, None, None, None] - mouth_light.ARCH_DEPTH * along * along
+        start, stop = mouth_light.ROUNDED_FROM, mouth_light.ROUNDED_TO
+        near = ((deep - start) / (stop - start)).clamp(0.0, 1.0)
+        lost = mouth_light.ROUNDED_SHADE * near * near * (3.0 - 2.0 * near)
+        return 1.0 - lost.masked_fill(at_v >= end, 0.0)
 
     def darken(self, slots: Slots, picture_B3YX: Tensor) -> Tensor:
         """mouth.draw_contact: the dark line between closed lips, where the portrait's own are apart."""
