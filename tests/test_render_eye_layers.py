@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -59,7 +60,14 @@ def test_white_is_never_as_dark_as_lashes() -> None:
     patch = np.full((SIDE, SIDE, 3), 180, np.float32)
     patch[eye_opening()] = 30
     tone, _ = eye_tone(patch, eye_opening() & (distance() > 1.2), eye_opening())
+    assert 180 < float(tone @ LUMA) < 256, "not black: a white in the light of the skin around"
+    patch[eye_opening()] = 100
+    tone, _ = eye_tone(patch, eye_opening() & (distance() > 1.2), eye_opening())
     assert float(tone @ LUMA) >= DARKEST * 180 - 1
+    dark = np.full((SIDE, SIDE, 3), 40, np.float32)
+    dark[eye_opening()] = 50
+    tone, _ = eye_tone(dark, eye_opening() & (distance() > 1.2), eye_opening())
+    assert float(tone @ LUMA) == pytest.approx(50, abs=1), "a dark picture's white stays as it is"
     blind, seen = eye_tone(patch, np.zeros((SIDE, SIDE), bool), eye_opening())
     assert seen == 0
     assert np.isfinite(blind).all()

@@ -146,6 +146,18 @@ def test_any_picture_and_hole_is_filled(seed: int, side: int, share: float) -> N
     assert np.array_equal(filled[known], picture[known])
 
 
+def test_copies_that_do_not_fit_meet_softly() -> None:
+    """A dotted and a finely striped wall, both cut off by the hole: no edge of the original's strength inside."""
+    yy, xx = np.mgrid[:SIDE, :SIDE]
+    dark = 60 + 20 * np.sin(xx * 0.9) * np.sin(yy * 0.9)
+    light = 190 + 20 * np.sin(yy * 0.8)
+    picture = np.repeat(np.where(xx < SIDE // 2, dark, light)[..., None], 3, -1).astype(np.float32)
+    known = np.abs(xx - SIDE // 2) > SIDE // 8  # nowhere known: how the two meet
+    filled = continue_texture(picture, known, SIDE)
+    steepest = np.abs(np.diff(filled.mean(-1), axis=1)).max(1)[SIDE // 4 : -SIDE // 4]
+    assert np.median(steepest) < 45
+
+
 def test_the_presenters_plate_is_plain() -> None:
     plate = identity().arrays["render.plate_HW3"].astype(float)
     soft = cv2.GaussianBlur(plate, (0, 0), 20)

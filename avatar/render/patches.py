@@ -29,6 +29,10 @@ COARSEST: Final = 48
 """The coarsest level is the last that is at least this wide, px."""
 ROUNDS: Final = (10, 5, 2, 1)
 """Searches and votes at the coarsest level, the next, the next, and all finer ones."""
+SEAM: Final = (8.0, 18.0)
+"""Levels by which a patch differs from the best one known: up to here it fits, from here on it is a seam."""
+SEAM_BLUR: Final = 0.014
+"""Frame sides."""
 MIN_SOURCES: Final = 40
 """Whole known patches a level needs to be of use."""
 
@@ -57,10 +61,19 @@ def continue_texture(values_HW3: F32, known_HW: B, reach: int, start_HW3: F32 | 
         near = away <= max(reach / 2**level, 4.0) if level < 2 else np.ones_like(known)
         hole = ~known & near
         rounds = ROUNDS[min(step, len(ROUNDS) - 1)]
-        picture, match = _fill_level(picture, known, hole, away.astype(np.float32), match, rounds)
+        picture, match, misfit = _fill_level(picture, known, hole, away.astype(np.float32), match, rounds)
         if match is None:
             picture = start.copy()
-    return np.where(known_HW[..., None], values_HW3, picture).astype(np.float32)
+    return np.where(known_HW[..., None], values_HW3, _without_seams(picture, misfit)).astype(np.float32)
+
+
+def _without_seams(picture_HW3: F32, misfit_HW: F32) -> F32:
+    """The picture softened where it is like no patch of what is known: two copies meet there in an edge."""
+    sure, never = SEAM
+    wide = cv2.GaussianBlur(cv2.dilate(misfit_HW, np.ones((2 * RADIUS + 1,) * 2, np.uint8)), (0, 0), RADIUS)
+    share = np.clip((wide - sure) / (never - sure), 0, 1)[..., None]
+    soft = cv2.GaussianBlur(picture_HW3, (0, 0), SEAM_BLUR * len(picture_HW3))
+    return np.asarray(picture_HW3 + share * (soft - picture_HW3), np.float32)
 
 
 def _halved(values: F32, known: B, guess: F32) -> tuple[F32, B, F32]:
@@ -75,8 +88,11 @@ def _halved(values: F32, known: B, guess: F32) -> tuple[F32, B, F32]:
     return small.astype(np.float32), small_known, small_guess.astype(np.float32)
 
 
-def _fill_level(picture: F32, known: B, hole: B, away: F32, coarse: I32 | None, rounds: int) -> tuple[F32, I32 | None]:
-    """One level; also the matches [H, W, 2] (y, x) for the next finer one, None when there are too few sources."""
+def _fill_level(
+    picture: F32, known: B, hole: B, away: F32, coarse: I32 | None, rounds: int
+) -> tuple[F32, I32 | None, F32]:
+    """One level; also the matches [H, W, 2] (y, x) for the next finer one, None when there are too few sources, and
+    how unlike its match the patch at each pixel is (root mean square, levels), [H, W]."""
     height, width = known.shape
     square = np.ones((2 * RADIUS + 1, 2 * RADIUS + 1), np.uint8)
     usable = cv2.erode(known.astype(np.uint8), square, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
@@ -84,13 +100,13 @@ def _fill_level(picture: F32, known: B, hole: B, away: F32, coarse: I32 | None, 
     usable[:, :RADIUS] = usable[:, -RADIUS:] = False
     sources = np.argwhere(usable).astype(np.int32)
     if len(sources) < MIN_SOURCES:
-        return picture, None
+        return picture, None, np.zeros((height, width), np.float32)
     touched = cv2.dilate(hole.astype(np.uint8), square) > 0
     touched[:RADIUS] = touched[-RADIUS:] = False
     touched[:, :RADIUS] = touched[:, -RADIUS:] = False
     places = np.argwhere(touched).astype(np.int32)
     if not len(places):
-        return picture, np.zeros((height, width, 2), np.int32)
+        return picture, np.zeros((height, width, 2), np.int32), np.zeros((height, width), np.float32)
     match = np.zeros((height, width, 2), np.int32)
     random = np.random.default_rng(7)
     match[places[:, 0], places[:, 1]] = sources[random.integers(0, len(sources), len(places))]
@@ -109,7 +125,9 @@ def _fill_level(picture: F32, known: B, hole: B, away: F32, coarse: I32 | None, 
     for turn in range(rounds):
         distance = _search(picture, places, touched, usable, match, widest, np.uint64(turn + 1))
         picture = _vote(picture, places, match, distance, hole, trust)
-    return picture, match
+    misfit = np.zeros((height, width), np.float32)
+    misfit[places[:, 0], places[:, 1]] = np.sqrt(distance / (3 * (2 * RADIUS + 1) ** 2))
+    return picture, match, misfit
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
