@@ -6,6 +6,9 @@
 Sheets go to DIR only (portraits may be of real people); figures go to DIR/gallery.json and DIR/gallery.md.
 OLD is another checkout, which is then rendered as well (sheets show it above), or the .json of an earlier run. The
 figures and their limits: avatar/quality; the text around them: docs/face/gallery.md.
+
+This is a report and no gate: the exit code is 0 whatever the figures say, also when some portraits were refused (they
+are listed below the tables); it is 1 when none could be rendered.
 """
 
 from __future__ import annotations
@@ -88,19 +91,23 @@ def numbers(figures: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def tables(after: dict[str, Any], before: dict[str, Any] | None, refused: dict[str, str]) -> str:
-    """The Markdown of one run."""
-    new, old = numbers(after), numbers(before) if before else None
+    """The Markdown of one run. Compared are portraits with figures before and after; all others are named below."""
+    new, old = numbers(after), numbers(before) if before is not None else None
+    alone: list[str] = []
     if old is not None:
+        alone = [name for name in new if name not in old]
         shared = [name for name in new if name in old]
         new, old = {name: new[name] for name in shared}, {name: old[name] for name in shared}
-    lines = [f"{len(new)} portraits" + (", before → after." if old else "."), "", summary_table(new, old), ""]
+    count = f"{len(new)} portraits, {len(refused)} refused"
+    lines = [count + (", before → after." if old is not None else "."), "", summary_table(new, old), ""]
     lines += [portrait_table(new, old, COLUMNS), ""]
     lines += [f"- {name} could not be rendered: {reason}" for name, reason in refused.items()]
+    lines += [f"- {name} is left out: it has no figures from before" for name in alone]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
+    """Command line; returns the exit code: 1 when no portrait at all could be rendered, else 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--portraits", type=Path, required=True, help="folder of pictures")
     parser.add_argument("--out", type=Path, required=True, help="folder for sheets and figures, outside the repository")

@@ -24,7 +24,7 @@ from avatar.quality.film import Film, grown, polygon
 from avatar.quality.likeness import check_landmarks, check_round_trip
 from avatar.quality.measures import PSNR_MOST, gradient_deviation, psnr, ssim
 from avatar.quality.mouth import check_lip_closure, check_rings, check_teeth
-from avatar.quality.report import LIMITS, beyond, check_film, portrait_table, summary_table
+from avatar.quality.report import LIMITS, beyond, check_film, portrait_table, summary_table, unjudged
 from avatar.quality.stability import check_background, check_flicker, check_swimming, check_tears
 from scripts.gallery import MARKS, portraits_in, renew, tables
 from scripts.gallery import main as gallery
@@ -239,9 +239,39 @@ def test_the_tables_tell_before_after_and_what_is_beyond() -> None:
     text = summary_table({"a": row, "b": worse}, {"a": worse, "b": worse})
     assert "0.900 → " in text and "2/2 → 1/2" in text
     assert "ring" in portrait_table({"a": worse}, None, ["ring"])
-    nothing = {name: float("nan") for name in row}
-    assert not beyond(nothing), "what cannot be judged is no failure"
-    assert "| - |" in summary_table({"a": nothing}, None)
+
+
+def cells(table: str, name: str) -> list[str]:
+    """The line of one figure or portrait."""
+    (line,) = [line for line in table.splitlines() if line.startswith(f"| {name} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_what_could_not_be_judged_is_neither_within_nor_beyond() -> None:
+    names = [limit.name for limit in LIMITS]
+    nothing = {name: float("nan") for name in names}
+    assert beyond(nothing) == beyond({}) == [] and unjudged(nothing) == unjudged({}) == names
+    assert unjudged({**nothing, "ring": 0.1, "swim": float("inf")}) == [n for n in names if n != "ring"]
+    rows = {"a": nothing, "b": {**nothing, "ring": 0.5}, "c": {**nothing, "ring": 0.1}, "d": {}}
+    assert cells(summary_table(rows, None), "ring")[2:6] == ["0.300", "0.500", "1/2", "2"]
+    assert cells(summary_table({"a": nothing}, None), "ring")[2:6] == ["-", "-", "0/0", "1"]
+    last = cells(portrait_table(rows, None, ["ring"]), "b")
+    assert last[1:3] == ["0.500", "ring"] and "swim" in last[3] and "ring" not in last[3].split(", ")
+
+
+def test_the_worst_is_the_furthest_outside() -> None:
+    """Limits with both sides, one side or none."""
+
+    def worst(name: str, *values: float) -> float:
+        rows = {str(k): {name: value} for k, value in enumerate(values)}
+        return float(cells(summary_table(rows, None), name)[3])
+
+    assert worst("teeth_white", 0.2, 0.9, 1.1) == 0.2
+    assert worst("teeth_white", 0.45, 0.9, 1.3) == 1.3
+    assert worst("teeth_white", 0.55, 0.8, 0.9) == 0.55
+    assert worst("trip_psnr", 31.0, 40.0, float("nan")) == 31.0
+    assert worst("ring", 0.1, 0.4, 0.2) == 0.4
+    assert worst("neutral_gms", 0.1, 0.4, 0.2) == 0.4
 
 
 def test_the_gallery_renders_a_folder_and_never_into_the_repository(
@@ -266,7 +296,9 @@ def test_the_gallery_renders_a_folder_and_never_into_the_repository(
     text = page.read_text()
     assert text.startswith("Above.") and text.endswith("Below.\n") and "old" not in text
     assert "broken could not be rendered" in text
-    assert "1 portraits, before → after" in tables(figures, figures, {})
+    assert text.count("1 portraits, 1 refused.") == 1
+    assert "1 portraits, 0 refused, before → after" in tables(figures, figures, {})
+    assert "- new is left out" in tables({**figures, "new": figures["default"]}, figures, {})
     with pytest.raises(SystemExit):
         renew(tmp_path / "pictures" / "notes.txt", "")
 

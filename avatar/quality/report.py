@@ -29,9 +29,14 @@ class Limit:
     least: float = -math.inf
     digits: int = 3
 
-    def holds(self, value: float) -> bool:
-        """Whether a figure is within; NaN (nothing to judge) is."""
-        return not math.isfinite(value) or self.least <= value <= self.most
+    def off(self, value: float) -> float:
+        """How far a figure is outside, in its own unit; below 0 = so far inside, NaN = it could not be judged."""
+        return max(self.least - value, value - self.most) if math.isfinite(value) else math.nan
+
+    def badness(self, value: float) -> float:
+        """Orders figures from best to worst; without a limit the larger is the worse."""
+        off = self.off(value)
+        return off if off > -math.inf else value
 
     @property
     def text(self) -> str:
@@ -93,19 +98,25 @@ def check_film(film: Film, landmark_model: Model) -> dict[str, float]:
 
 
 def beyond(row: Row) -> list[str]:
-    """Names of the figures that are beyond their limits."""
-    return [limit.name for limit in LIMITS if not limit.holds(row.get(limit.name, math.nan))]
+    """Names of the figures that are beyond their limits; what could not be judged is in `unjudged` instead."""
+    return [limit.name for limit in LIMITS if limit.off(row.get(limit.name, math.nan)) > 0]
+
+
+def unjudged(row: Row) -> list[str]:
+    """Names of the figures that are missing or not finite: neither within their limits nor beyond."""
+    return [limit.name for limit in LIMITS if math.isnan(limit.off(row.get(limit.name, math.nan)))]
 
 
 def summary_table(after: Mapping[str, Row], before: Mapping[str, Row] | None) -> str:
-    """Markdown: one line per figure with median, worst and how many portraits are beyond the limit."""
+    """Markdown: one line per figure with median, worst, how many portraits are beyond the limit of those that could be
+    judged, and how many could not."""
     lines = [
-        "| figure | limit | median | worst | beyond | what it is |",
-        "|---|---|---|---|---|---|",
+        "| figure | limit | median | worst | beyond | not judged | what it is |",
+        "|---|---|---|---|---|---|---|",
     ]
     for limit in LIMITS:
         cells = []
-        for what in (_median, _worst, _beyond):
+        for what in (_median, _worst, _beyond, _unjudged):
             texts = [what(rows, limit) for rows in ((before, after) if before else (after,)) if rows is not None]
             cells.append(" → ".join(texts))
         lines.append(f"| {limit.name} | {limit.text} | {' | '.join(cells)} | {limit.about} |")
@@ -113,18 +124,19 @@ def summary_table(after: Mapping[str, Row], before: Mapping[str, Row] | None) ->
 
 
 def portrait_table(after: Mapping[str, Row], before: Mapping[str, Row] | None, columns: Sequence[str]) -> str:
-    """Markdown: one line per portrait with the main figures and what is beyond its limit."""
+    """Markdown: one line per portrait with the main figures, what is beyond its limit and what was not judged."""
     limits = [limit for limit in LIMITS if limit.name in columns]
     lines = [
-        "| portrait | " + " | ".join(limit.name for limit in limits) + " | beyond its limit |",
-        "|---" * (len(limits) + 2) + "|",
+        "| portrait | " + " | ".join(limit.name for limit in limits) + " | beyond its limit | not judged |",
+        "|---" * (len(limits) + 3) + "|",
     ]
     for portrait, row in after.items():
         cells = []
         for limit in limits:
             values = [row] if before is None or portrait not in before else [before[portrait], row]
             cells.append(" → ".join(_number(r.get(limit.name, math.nan), limit) for r in values))
-        lines.append(f"| {portrait} | {' | '.join(cells)} | {', '.join(beyond(row)) or '-'} |")
+        cells += [", ".join(names) or "-" for names in (beyond(row), unjudged(row))]
+        lines.append(f"| {portrait} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -139,15 +151,16 @@ def _median(rows: Mapping[str, Row], limit: Limit) -> str:
 
 
 def _worst(rows: Mapping[str, Row], limit: Limit) -> str:
-    values = _values(rows, limit)
-    if not values:
-        return "-"
-    return _number(min(values) if math.isfinite(limit.least) and not math.isfinite(limit.most) else max(values), limit)
+    return _number(max(_values(rows, limit), key=limit.badness, default=math.nan), limit)
 
 
 def _beyond(rows: Mapping[str, Row], limit: Limit) -> str:
     values = _values(rows, limit)
-    return f"{sum(not limit.holds(value) for value in values)}/{len(values)}"
+    return f"{sum(limit.off(value) > 0 for value in values)}/{len(values)}"
+
+
+def _unjudged(rows: Mapping[str, Row], limit: Limit) -> str:
+    return str(len(rows) - len(_values(rows, limit)))
 
 
 def _number(value: float, limit: Limit) -> str:
