@@ -99,7 +99,7 @@ def test_training_learns_goes_on_and_is_evaluated(tmp_path: Path, capsys: pytest
     data["kind"] = np.array([0, 1, 2, 0])
     file, weights = tmp_path / "pairs.npz", tmp_path / "refiner.pt"
     np.savez(file, **data)
-    command = ["--data", str(file), "--out", str(weights), "--minutes", "0.06"]
+    command = ["--data", str(file), "--out", str(weights), "--minutes", "0.03"]
     assert train_refiner.main([*command, "--resume"]) == 1
     assert train_refiner.main(command) == 0
     first = torch.load(weights, weights_only=True)
