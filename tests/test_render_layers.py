@@ -9,7 +9,7 @@ import pytest
 
 from avatar.render.eye_layers import complete_iris, lid_steps
 from avatar.render.images import fill, sample, vertex_normals
-from avatar.render.layers import Layers, face_light, person_layer
+from avatar.render.layers import Layers, face_light, person_layer, solid_face
 from avatar.render.plate import background_plate, surely_background
 from tests.render_samples import identity, rig
 
@@ -114,3 +114,16 @@ def test_white_beyond_the_tracked_lids_is_measured() -> None:
     assert tight.mean() > lid_steps(portrait, person, tone).mean() + 0.3
     grey = np.full_like(portrait, 128)
     assert (lid_steps(grey, person, tone) == 0).all()
+
+
+def test_nothing_shines_through_the_face_and_the_rest_of_the_matte_stays() -> None:
+    fitted, matte = rig(), identity().arrays["matte_HW"].astype(np.float32)
+    middle = fitted.rest_V3[fitted.oval_ring, :2].mean(0).round().astype(int)
+    thin = matte.copy()
+    thin[middle[1] - 40 : middle[1] + 40, middle[0] - 60 : middle[0] - 40] = 0.3  # a shiny cheek
+    solid = solid_face(thin, fitted)
+    assert solid[middle[1] - 40 : middle[1] + 40, middle[0] - 60 : middle[0] - 40].min() == 1.0
+    low, high = fitted.rest_V3[:, :2].min(0), fitted.rest_V3[:, :2].max(0)
+    outside = np.ones(matte.shape, bool)
+    outside[int(low[1]) : int(high[1]) + 2, int(low[0]) : int(high[0]) + 2] = False
+    assert np.array_equal(solid[outside], matte[outside])

@@ -35,6 +35,8 @@ APART: Final = 0.012
 """Face widths between the lips from which they count as open in the portrait."""
 LIP_LINE: Final = 0.012
 """Face widths: how far the dark line between closed lips reaches into each of them."""
+SOLID: Final = 0.96
+"""Share of the face's outline, from its middle, inside which the face is opaque whatever the matte says."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ def prepare_layers(rgb_HW3: U8, matte_HW: F32, rig: FittedRig) -> Layers:
     """Take a framed portrait apart. rgb_HW3 [size, size, 3], matte 0..1; about 0.3 s."""
     forehead = float(rig.rest_V3[rig.oval_ring, 1].min()) - 0.02 * rig.size
     rgb_HW3, matte_HW, beyond_HW = round_off(rgb_HW3, matte_HW, forehead, rig.face_width)
+    matte_HW = solid_face(matte_HW, rig)
     eyes: EyeLayers = take_eyes(rgb_HW3, rig)
     lid_step = lid_steps(rgb_HW3, rig, eyes.tone_3)
     light = face_light(rgb_HW3, rig)
@@ -112,6 +115,16 @@ def prepare_layers(rgb_HW3: U8, matte_HW: F32, rig: FittedRig) -> Layers:
         mouth_tone_43=mouth_tone,
         light_4=light,
     )
+
+
+def solid_face(matte_HW: F32, rig: FittedRig) -> F32:
+    """The matte with a face that nothing shines through: a soft rim would be stretched into the cheek by a turn."""
+    oval = rig.rest_V3[rig.oval_ring, :2].astype(np.float64)
+    inner = oval.mean(0) + SOLID * (oval - oval.mean(0))
+    face = np.zeros(matte_HW.shape, np.uint8)
+    cv2.fillPoly(face, [np.rint(inner * 16).astype(np.int32)], 255, shift=4)
+    soft = cv2.GaussianBlur(face, (0, 0), 0.003 * rig.size).astype(np.float32) / 255
+    return np.asarray(np.maximum(matte_HW, soft), np.float32)
 
 
 def person_layer(rgb_HW3: U8, matte_HW: F32) -> U8:
