@@ -38,7 +38,7 @@ def sheets(painting: Path | None, before: Path | None, folder: Path) -> None:
     cv2.imwrite(str(nasa), cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2BGR))
     portraits = {"presenter": "default", "nasa": str(nasa)} | ({"painting": str(painting)} if painting else {})
     for name, portrait in portraits.items():
-        png = folder / f"{name}.png"
+        png = folder / f"{name}_sheet.png"
         run("scripts/contact_sheet.py", portrait, "--out", str(png), "--part", "face")
         keep(png, f"{name}_sheet.jpg", width=1600)
     if before:
