@@ -73,7 +73,7 @@ async def test_the_face_lives_before_start_and_says_what_it_is() -> None:
         samples = [item.sample for item in page.sound]
         assert samples == [samples[0] + k * FRAME_SAMPLES for k in range(len(samples))], "no gaps"
         image = cv2.imdecode(np.frombuffer(page.pictures[0].payload, np.uint8), cv2.IMREAD_COLOR)
-        assert image is not None and image.shape == (64, 64, 3)
+        assert image is not None and image.shape == (128, 128, 3)
         assert {item.sample for item in page.pictures} <= set(samples)
         seconds = page.sound[-1].at - page.sound[0].at
         assert len(page.sound) - 1 == pytest.approx(seconds * 25, abs=3)

@@ -16,7 +16,6 @@ PARTS: Final = ("decoder", "motion", "loop")
 NAMES: Final = (
     "decoder_cpu_ms_per_frame_512",
     "decoder_cpu_fps_512_2cores",
-    "decoder_cpu_fps_512_while_loop_runs",
     "decoder_gpu_frames_per_s_512",
     "motion_cpu_rtf",
     "motion_first_frame_ms",
