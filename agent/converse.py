@@ -121,7 +121,7 @@ async def converse(
     parts = parts or await build_parts(settings)
     recorder: Recorder | None = None
     try:
-        decoder = decoder or await asyncio.to_thread(open_decoder, settings.avatar)
+        decoder = decoder or await asyncio.to_thread(open_decoder, settings.avatar, shape)
         settle_memory()
         recorder = Recorder(out_path, shape)
         runner = build_runner(settings, decoder=decoder, sink=recorder)

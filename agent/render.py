@@ -75,7 +75,7 @@ def render_clip(
         raise AudioError("empty", "There is no sound in the input.", "Give a file with speech in it.")
 
     started = time.perf_counter()
-    decoder = open_decoder(settings.avatar)
+    decoder = open_decoder(settings.avatar, shape)
     stream = AvatarStream(decoder, MotionStream(seed=settings.avatar.seed, viseme_net=VisemeNet()))
     prepared_s = time.perf_counter() - started
 

@@ -33,12 +33,13 @@ def prepared_size(settings: AvatarSettings) -> int:
     return next(size for size in PREPARED_SIZES if size >= settings.size)
 
 
-def open_decoder(settings: AvatarSettings) -> Decoder | TorchDecoder:
+def open_decoder(settings: AvatarSettings, shape: FrameFormat | None = None) -> Decoder | TorchDecoder:
     """A decoder of the settings' portrait on the settings' device, compiled and warm; takes seconds the first time.
 
+    shape: what `frame_format` gave before, so that a background is not read again.
     Raises AvatarError for a portrait or a background that cannot be used, and for a GPU that is not there.
     """
-    shape = frame_format(settings)  # first, because it is quick to refuse
+    shape = shape or frame_format(settings)  # first, because it is quick to refuse
     identity = identity_of(settings)
     try:
         decoder = Decoder(identity, format=shape) if settings.device == "cpu" else _on_gpu(identity, shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,11 @@ from rich.console import Console
 
 from agent.errors import Unavailable
 from config import Settings
+from config.settings import AvatarSettings
+
+if TYPE_CHECKING:
+    from avatar.portrait.store import Identity
+    from avatar.render.decoder import Decoder
 
 SIZE = 512
 
@@ -115,15 +121,22 @@ def _on_gpu(quick: bool, console: Console) -> dict[str, float | int | str | None
     return figures
 
 
-def _memory(settings: Settings) -> dict[str, float | int | str | None]:
-    """Megabytes per prepared identity and per session (avatar/memory.py)."""
+def cpu_decoder(settings: AvatarSettings) -> tuple[Identity, Decoder]:
+    """What every figure here is measured with: the settings' portrait in squares of SIZE px on the CPU, warm."""
     from avatar.decoders import identity_of
-    from avatar.memory import memory_figures
     from avatar.render.decoder import Decoder
 
-    identity = identity_of(settings.avatar.model_copy(update={"size": SIZE}))
+    identity = identity_of(settings.model_copy(update={"size": SIZE}))
     decoder = Decoder(identity, size=SIZE)
     decoder.warm_up()
+    return identity, decoder
+
+
+def _memory(settings: Settings) -> dict[str, float | int | str | None]:
+    """Megabytes per prepared identity and per session (avatar/memory.py)."""
+    from avatar.memory import memory_figures
+
+    identity, decoder = cpu_decoder(settings.avatar)
     return {name: round(megabytes, 2) for name, megabytes in memory_figures(identity, decoder).items()}
 
 
@@ -146,13 +159,7 @@ def _measure(avatar_json: str, frames: int, core: int) -> dict[str, float]:
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    from avatar.decoders import identity_of
-    from avatar.render.decoder import Decoder
-    from config.settings import AvatarSettings
-
-    settings = AvatarSettings.model_validate_json(avatar_json)
-    decoder = Decoder(identity_of(settings.model_copy(update={"size": SIZE})), size=SIZE)
-    decoder.warm_up()
+    _, decoder = cpu_decoder(AvatarSettings.model_validate_json(avatar_json))
     motion_TD = speaking_motion(frames)
     image = np.empty((SIZE, SIZE, 3), np.uint8)
     for motion_D in motion_TD[:10]:

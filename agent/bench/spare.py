@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from agent.bench.decoder import SIZE, cpu_decoder, speaking_motion
 from agent.bench.loop import converse, timing
 from agent.errors import Unavailable
 from config import Settings
 
-SIZE = 512
 TURNS = 4
 NICENESS = 10
 STEP = 10
@@ -74,14 +74,10 @@ def _draw(avatar_json: str, pipe: Connection) -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    from agent.bench.decoder import speaking_motion
-    from avatar.decoders import identity_of
-    from avatar.render.decoder import Decoder
     from config.settings import AvatarSettings
 
     settings = AvatarSettings.model_validate_json(avatar_json)
-    decoder = Decoder(identity_of(settings), size=SIZE)
-    decoder.warm_up()
+    _, decoder = cpu_decoder(settings)
     motion_TD = speaking_motion(250)
     image: NDArray[np.uint8] = np.empty(decoder.format.shape, np.uint8)
     pipe.send(None)

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.render.images import LUMA
+
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -23,12 +25,11 @@ _SSIM_SIGMA: Final = 1.5
 _SSIM_C: Final = ((0.01 * 255) ** 2, (0.03 * 255) ** 2)
 _GMS_C: Final = 170.0
 _OCTAVES: Final = 3
-_LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def luma(rgb_HW3: NDArray[Any]) -> F32:
     """Brightness 0..255, float32 [..., H, W] (ITU-R BT.601)."""
-    return np.asarray(rgb_HW3.astype(np.float32) @ _LUMA)
+    return np.asarray(rgb_HW3.astype(np.float32) @ LUMA)
 
 
 def psnr(first_HW3: NDArray[Any], second_HW3: NDArray[Any], mask_HW: Mask) -> float:

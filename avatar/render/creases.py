@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from avatar.render.creases_folds import FOLDS, GROUPS, Fold, lines, resample
-from avatar.render.creases_skin import CELLS, Grid, face_grid, skin_share, smooth, soft_logs
+from avatar.render.creases_skin import CELLS, Grid, face_grid, skin_share, soft_logs
 from avatar.render.creases_traces import GRAIN, OWN_RANGE, calm_down, kept, lighten_corner, spots
-from avatar.render.images import LUMA, sample
+from avatar.render.images import LUMA, sample, smooth
 from avatar.rig.types import FittedRig
 
 F32 = NDArray[np.float32]

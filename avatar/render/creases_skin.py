@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from avatar.render.creases_folds import FOLDS, lines, resample
-from avatar.render.images import LUMA, sample
+from avatar.render.images import LUMA, sample, smooth
 from avatar.rig.types import FittedRig
 
 F32 = NDArray[np.float32]
@@ -164,9 +164,3 @@ def outside(outline_E2: NDArray[Any], grid: Grid) -> F32:
     cv2.fillPoly(inside, [np.rint(at * 16).astype(np.int32)], 1, shift=4)
     away = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5) - cv2.distanceTransform(inside, cv2.DIST_L2, 5)
     return np.asarray(away * grid.step, np.float32)
-
-
-def smooth(t: NDArray[Any]) -> NDArray[Any]:
-    """0 below 0, 1 above 1, smooth between."""
-    t = np.clip(t, 0.0, 1.0)
-    return np.asarray(t * t * (3.0 - 2.0 * t))

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar.render.creases_skin import Grid, smooth
-from avatar.render.images import fill
+from avatar.render.creases_skin import Grid
+from avatar.render.images import fill, smooth
 
 F32 = NDArray[np.float32]
 

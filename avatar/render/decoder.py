@@ -100,10 +100,7 @@ class Decoder:
         """
         if np.shape(motion_D) != (space.DIM,):
             raise ValueError(f"A motion vector has {space.DIM} numbers; this one has shape {np.shape(motion_D)}.")
-        if out is None:
-            out = np.empty(self.format.shape, np.uint8)
-        elif out.shape != self.format.shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
-            raise ValueError(f"`out` must be contiguous uint8 {list(self.format.shape)}.")
+        out = self.format.buffer(out)
         frame = self._frame_HW4
         motion, changed = space.clamp(motion_D)
         self.clamped += changed

@@ -20,6 +20,7 @@ from avatar.render import raster
 from avatar.render.eye_layers import lid_shadow
 from avatar.render.layers import Layers
 from avatar.render.raster import bilinear
+from avatar.rig.eyes import gaze_axis
 from avatar.rig.types import DeformedFace, FittedRig
 
 F32 = NDArray[np.float32]
@@ -58,7 +59,7 @@ LASH_COUNT: Final = 15.0
 def eye_frames(rig: FittedRig, face: DeformedFace, scale: float) -> F32:
     """Per eye the numbers `draw_eye` needs, float32 [2, 20] (see there)."""
     rest, pose = rig.eyes, face.pose
-    source_axis = _axis(rest.source_gaze_2)
+    source_axis = gaze_axis(rest.source_gaze_2).astype(np.float32)
     frames = np.zeros((2, 20), np.float32)
     for eye in range(2):
         centre = rest.ball_centre_23[eye]
@@ -143,14 +144,6 @@ def closure(upper_L2: F32, lower_L2: F32, open_px: float) -> float:
     """0 (lids `open_px` apart where they are farthest) .. 1 (they meet)."""
     gap = float(np.sqrt(((lower_L2 - upper_L2) ** 2).sum(1).max()))
     return min(max(1.0 - gap / max(open_px, 1e-3), 0.0), 1.0)
-
-
-def _axis(gaze_2: F32) -> F32:
-    azimuth, elevation = float(gaze_2[0]), float(gaze_2[1])
-    return np.array(
-        [math.sin(azimuth) * math.cos(elevation), -math.sin(elevation), math.cos(azimuth) * math.cos(elevation)],
-        np.float32,
-    )
 
 
 def _between(a_3: F32, b_3: F32) -> F32:

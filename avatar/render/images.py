@@ -35,6 +35,12 @@ def fill(values_HWC: NDArray[Any], known_HW: NDArray[Any]) -> F32:
     return np.asarray(values_HWC * weight[..., None] + up * (1 - weight[..., None]), np.float32)
 
 
+def smooth(t: NDArray[Any]) -> NDArray[Any]:
+    """0 below 0, 1 above 1, smooth between."""
+    t = np.clip(t, 0.0, 1.0)
+    return np.asarray(t * t * (3.0 - 2.0 * t))
+
+
 def sample(image_HWC: F32, at_N2: NDArray[Any]) -> F32:
     """Bilinear look-up [N, C] at px positions, held inside the picture."""
     at = np.asarray(at_N2, np.float32)

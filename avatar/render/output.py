@@ -94,6 +94,14 @@ class FrameFormat:
         """Of one frame."""
         return self.size, self.width, 4 if self.transparent else 3
 
+    def buffer(self, out: U8 | None = None) -> U8:
+        """Memory for one frame: `out`, or new; ValueError when `out` has another shape."""
+        if out is None:
+            return np.empty(self.shape, np.uint8)
+        if out.shape != self.shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
+            raise ValueError(f"`out` must be contiguous uint8 {list(self.shape)}.")
+        return out
+
     def left(self, face_x: float) -> int:
         """First column of the square that is shown; face_x: the face's middle, px of the square."""
         return int(np.clip(round(face_x - self.width / 2), 0, self.size - self.width))

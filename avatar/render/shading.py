@@ -33,8 +33,8 @@ from avatar.motion.space import EXPRESSION_DIM
 from avatar.render.creases import DARKEST
 from avatar.render.creases_folds import drive_matrix, drives
 from avatar.render.creases_pack import Creases
-from avatar.render.creases_skin import Grid, face_grid, outside, pixel_grid, smooth
-from avatar.render.images import sample
+from avatar.render.creases_skin import Grid, face_grid, outside, pixel_grid
+from avatar.render.images import sample, smooth
 from avatar.rig.mesh import adjacency
 from avatar.rig.types import DeformedFace, FittedRig
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.render.images import smooth
 from avatar.rig.types import DeformedFace, FittedRig
 
 F32 = NDArray[np.float32]
@@ -109,13 +110,13 @@ def build_underlay(rig: FittedRig, collar: tuple[F32, F32] | None = None) -> Und
     below_RJ = np.maximum(
         below_RJ, np.where(out_RJ > 0, (rest_RJ2 @ down - jaw_y) / width * np.minimum(out_RJ * 4, 1), 0)
     )
-    fade_RJ = smoothstep(below_RJ / neck_length(rest_RJ2, below_RJ, down, width, collar))
+    fade_RJ = smooth(below_RJ / neck_length(rest_RJ2, below_RJ, down, width, collar))
     across = np.abs((rest_RJ2 - middle) @ np.array([down[1], -down[0]])) / width
-    aside_RJ = smoothstep((across - 1.0) / 0.8) * smoothstep((below_RJ + 0.3) / 0.6)
+    aside_RJ = smooth((across - 1.0) / 0.8) * smooth((below_RJ + 0.3) / 0.6)
     follow_RJ = (1 - fade_RJ) * (1 - aside_RJ)
 
     neck_RJ = np.clip(below_RJ / np.maximum(out_RJ, 1e-6), 0, 1)
-    scale_RJ = DRAG_SIDE + (DRAG_NECK - DRAG_SIDE) * smoothstep(neck_RJ)
+    scale_RJ = DRAG_SIDE + (DRAG_NECK - DRAG_SIDE) * smooth(neck_RJ)
     drag_RJ = np.exp(-((out_RJ / scale_RJ) ** 1.5))
     if collar is not None:  # nor does a dropping jaw pull at clothes
         drag_RJ *= 1 - fade_RJ
@@ -126,7 +127,7 @@ def build_underlay(rig: FittedRig, collar: tuple[F32, F32] | None = None) -> Und
     gap = np.minimum(gap, total - gap)
     drag_UJ = np.zeros((RINGS * count, count))
     z_RJ = np.empty((RINGS, count))
-    behind_RJ = BEHIND + (BEHIND_NECK - BEHIND) * smoothstep(neck_RJ)
+    behind_RJ = BEHIND + (BEHIND_NECK - BEHIND) * smooth(neck_RJ)
     back = -0.15 * width
     for ring in range(RINGS):
         sigma = 0.01 + 0.5 * out_RJ[ring]
@@ -149,7 +150,7 @@ def build_underlay(rig: FittedRig, collar: tuple[F32, F32] | None = None) -> Und
         triangles_T3=triangles.astype(np.int32),
         follow_U=follow_RJ.ravel().astype(np.float32),
         drag_UJ=drag_UJ.astype(np.float32),
-        torso_U=smoothstep(lowest).ravel().astype(np.float32),
+        torso_U=smooth(lowest).ravel().astype(np.float32),
         oval_J=ring_J,
     )
 
@@ -214,9 +215,3 @@ def torso_shift(head_3: F32, face_width: float) -> F32:
     shift = head_3[:2] * TORSO_SHARE
     shift[1] += BREATH * face_width * np.tanh(head_3[1] / (BREATH_SHIFT * face_width))
     return np.asarray(shift, np.float32)
-
-
-def smoothstep(t: NDArray[np.float64]) -> NDArray[np.float64]:
-    """0 below 0, 1 above 1, smooth between."""
-    t = np.clip(t, 0.0, 1.0)
-    return np.asarray(t * t * (3.0 - 2.0 * t))

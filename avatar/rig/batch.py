@@ -144,12 +144,6 @@ class RigBatch:
         return self._rows_BF.shape[1] * self._rows_BF.element_size()
 
     @property
-    def shared_bytes(self) -> int:
-        """Device memory that all slots share."""
-        own = [value for value in vars(self).values() if isinstance(value, Tensor) and value is not self._rows_BF]
-        return sum(tensor.numel() * tensor.element_size() for tensor in own)
-
-    @property
     def addresses(self) -> tuple[int, ...]:
         """Where every buffer lies; what a captured graph counts on."""
         return tuple(value.data_ptr() for value in vars(self).values() if isinstance(value, Tensor))

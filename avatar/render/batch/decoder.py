@@ -185,10 +185,7 @@ class TorchDecoder:
         """Draw one frame, uint8 `format.shape`, into `out` when given. ValueError for wrong shapes."""
         if np.shape(motion_D) != (space.DIM,):
             raise ValueError(f"A motion vector has {space.DIM} numbers; this one has shape {np.shape(motion_D)}.")
-        if out is None:
-            out = np.empty(self.format.shape, np.uint8)
-        elif out.shape != self.format.shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
-            raise ValueError(f"`out` must be contiguous uint8 {list(self.format.shape)}.")
+        out = self.format.buffer(out)
         started = time.perf_counter()
         self._host.copy_(self._batch.render(np.asarray(motion_D, np.float32)[None]))
         np.copyto(out, self._host[0].numpy())

@@ -20,10 +20,10 @@ from avatar.motion import space
 from avatar.motion.limits import TURNS
 from avatar.render.batch.shading_arrays import shading_arrays
 from avatar.render.decoder import Decoder
-from avatar.render.eyes import _axis
 from avatar.render.output import FrameFormat
 from avatar.render.shading import Shading
 from avatar.render.underlay import TORSO_SHARE
+from avatar.rig.eyes import gaze_axis
 
 _UNLIMITED: Final = 1e3
 
@@ -222,7 +222,7 @@ def identity_arrays(decoder: Decoder) -> Arrays:
         "iris_24SS": _eye_pictures(layers.iris_2SS4, room),
         "glint_23SS": _eye_pictures(layers.glint_2SS3, room),
         "eye_origin_22": layers.eye_origin_22,
-        "eye_axis_23": np.stack([_axis(eyes.source_gaze_2)] * 2),
+        "eye_axis_23": np.stack([gaze_axis(eyes.source_gaze_2)] * 2),
         "eye_ball_23": eyes.ball_centre_23,
         "eye_ball_radius_2": eyes.ball_radius_2,
         "eye_iris_23": eyes.iris_centre_23,
