@@ -249,6 +249,10 @@ def train(arguments: argparse.Namespace) -> None:
     optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=0.01)
     step, spent = 0, 0.0
     checkpoint = out / "checkpoint.pt"
+    if arguments.init and not checkpoint.exists():
+        warm = torch.load(arguments.init, weights_only=True)
+        net.load_state_dict(warm["net"])
+        average.load_state_dict(warm["average"])
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
         net.load_state_dict(saved["net"])
@@ -265,7 +269,7 @@ def train(arguments: argparse.Namespace) -> None:
     while spent < budget:
         warm_up = min(1.0, (step + 1) / 100)
         for group in optimiser.param_groups:  # cosine over the time there is
-            group["lr"] = 2e-3 * warm_up * (0.02 + 0.49 * (1 + math.cos(math.pi * spent / budget)))
+            group["lr"] = arguments.rate * warm_up * (0.02 + 0.49 * (1 + math.cos(math.pi * spent / budget)))
         mel_BTM, viseme_BT = batch(corpus, rng)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=arguments.bf16):
             logit_BTV = net(mel_BTM)
@@ -308,6 +312,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-every", type=float, default=120.0, metavar="SECONDS")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 convolutions (faster where the CPU has them)")
+    parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
+    parser.add_argument("--init", type=Path, help="start from the weights of another checkpoint.pt")
     parser.add_argument("--export", type=Path, help="write the averaged weights there and stop")
     arguments = parser.parse_args()
     if arguments.export:

@@ -30,11 +30,11 @@ Floats = NDArray[np.float32]
 
 STACK: Final = 2
 """Mel frames per step of the network."""
-BLOCKS: Final = ((1, 1), (1, 1), (2, 1), (2, 2), (4, 1), (4, 0), (8, 0), (8, 0))
+BLOCKS: Final = ((1, 1), (1, 1), (2, 1), (2, 0), (4, 0), (4, 0), (8, 0), (8, 0))
 """(dilation, look-ahead) of each block in steps; a block sees steps t + ahead - {0, 1, 2} * dilation."""
 LOOKAHEAD: Final = STACK * sum(ahead for _, ahead in BLOCKS)
-"""Frames of look-ahead of the whole network (120 ms)."""
-_BLOCK: Final = 4
+"""Frames of look-ahead of the whole network (60 ms)."""
+_BLOCK: Final = STACK
 
 BILABIAL_THRESHOLD: Final = 0.30
 """Posterior from which lips are taken to close. A missed closure is seen at once, a spurious one hardly."""
