@@ -7,12 +7,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar.clock import FPS, MIC_RATE
+from avatar.clock import FPS
+from avatar.motion.ear import VoiceDetector
 
-_BIN: Final = MIC_RATE // 100
 _PAUSE_BINS: Final = 22
 _SPEECH_BINS: Final = 70
-_ABOVE_FLOOR_DB: Final = 9.0
 _STALE_FRAMES: Final = 15
 
 
@@ -27,8 +26,7 @@ class Nods:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
-        self._rest_S = np.zeros(0, dtype=np.int16)
-        self._floor_db = -55.0
+        self._detector = VoiceDetector()
         self._speech_bins = 0
         self._quiet_bins = 0
         self._frame = 0
@@ -38,13 +36,8 @@ class Nods:
 
     def hear(self, pcm_S: NDArray[np.int16]) -> None:
         """Take the visitor's voice, int16 mono at 16 kHz, any length."""
-        pcm_S = np.concatenate([self._rest_S, pcm_S])
-        bins = len(pcm_S) // _BIN
-        self._rest_S = pcm_S[bins * _BIN :].copy()
-        frame_BS = pcm_S[: bins * _BIN].reshape(bins, _BIN).astype(np.float32) / 32768.0
-        for db in (10.0 * np.log10(np.mean(frame_BS**2, axis=1) + 1e-9)).tolist():
-            self._floor_db += (0.15 if db < self._floor_db else 0.002) * (db - self._floor_db)
-            if db > max(self._floor_db + _ABOVE_FLOOR_DB, -52.0):
+        for voiced, _ in self._detector.push(pcm_S):
+            if voiced:
                 self._speech_bins += 1
                 self._quiet_bins = 0
             else:
