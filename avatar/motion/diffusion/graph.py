@@ -1,0 +1,57 @@
+"""One step of fixed shapes, replayed as a CUDA graph on a GPU, run as it is on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import torch
+
+_WARM_UPS: Final = 3
+"""Runs before the capture, on another stream: libraries set themselves up, and choose their kernels."""
+
+
+class Replayed:
+    """Calls `step`; on CUDA its first call captures it and later ones replay it.
+
+    step reads and writes tensors that stay at their places, keeps the host out (no `.item()`, no copy from the host's
+    memory) and may be run any number of times before the capture counts: what it changes is put back.
+    """
+
+    def __init__(self, step: Callable[[], None], device: torch.device, keeps: list[torch.Tensor]) -> None:
+        """keeps: tensors that `step` changes from one call to the next."""
+        self._step, self._device, self._keeps = step, device, keeps
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    @torch.inference_mode()
+    def __call__(self) -> None:
+        """Run the step once; on CUDA it is under way when this returns, in the current stream."""
+        if self._device.type != "cuda":
+            self._step()
+            return
+        if self._graph is None:
+            self._graph = self._capture()
+        self._graph.replay()
+
+    def _capture(self) -> torch.cuda.CUDAGraph:
+        before = [tensor.clone() for tensor in self._keeps]
+        side = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(side):
+            for _ in range(_WARM_UPS):
+                self._step()
+        torch.cuda.current_stream(self._device).wait_stream(side)
+        for tensor, value in zip(self._keeps, before, strict=True):
+            tensor.copy_(value)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):  # records, does not run
+            self._step()
+        return graph
+
+
+def find_device(name: str | torch.device) -> torch.device:
+    """The device of this name. ValueError when it is CUDA and there is none."""
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("There is no CUDA device here. Ask for device='cpu', or install an NVIDIA driver.")
+    return device
