@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agent.errors import EXIT_FAILED, EXIT_INPUT, explain
+from avatar.motion.asked_text import asked_of
 from config import ConfigError, Loaded, load
 
 app = typer.Typer(
@@ -38,6 +39,15 @@ Face = Annotated[
     int | None, typer.Option("--face", help="which face of the portrait, when there are several; 0 is the largest")
 ]
 Glasses = Annotated[str | None, typer.Option("--glasses", help="does the portrait wear glasses: auto, yes or no")]
+Motion = Annotated[str | None, typer.Option("--motion", help="what moves the face: diffusion or articulation")]
+Emotion = Annotated[
+    str | None, typer.Option("--emotion", help="such as warm, happy:0.5, happy:0.5+surprised:0.3, neutral")
+]
+Liveliness = Annotated[str | None, typer.Option("--liveliness", help="composed, usual, animated, or 0 to 1")]
+Gaze = Annotated[
+    str | None, typer.Option("--gaze", metavar="RIGHT,UP", help="degrees, such as 10,0; 0,0 looks at the viewer")
+]
+Distance = Annotated[str | None, typer.Option("--distance", help="near, usual, far, or 0.78 to 1.28 times the usual")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="write the report here ('-' for standard output)")]
 
 
@@ -50,7 +60,9 @@ def settings_from(profile: str | None, pairs: list[str] | None, **overrides: Any
             raise typer.BadParameter(f"'{pair}' is not KEY=VALUE", param_hint="--set")
         given[key.strip()] = value
     given |= {key.replace("__", "."): value for key, value in overrides.items() if value is not None}
-    return load(profile, overrides=given)
+    loaded = load(profile, overrides=given)
+    asked_of(loaded.settings.avatar, loaded.sources)  # config knows no emotions, so their names are checked here
+    return loaded
 
 
 def write_report(report: Any, path: Path | None) -> None:
@@ -71,7 +83,9 @@ def run(
     portrait: Portrait = None,
     face: Face = None,
     port: Annotated[int | None, typer.Option(help="port of the page; 0 picks a free one")] = None,
-    debug: Annotated[bool | None, typer.Option("--debug/--no-debug", help="show the latency panel")] = None,
+    debug: Annotated[
+        bool | None, typer.Option("--debug/--no-debug", help="show technical details and the motion's controls")
+    ] = None,
     set_: Set = None,
 ) -> None:
     """Start the kiosk: one page on this machine, no server, no account. Prints one link."""
@@ -113,6 +127,11 @@ def render(
     background: Annotated[
         str | None, typer.Option(help="photo, transparent (.webm only), a colour such as #e8eef4, or an image file")
     ] = None,
+    motion: Motion = None,
+    emotion: Emotion = None,
+    liveliness: Liveliness = None,
+    gaze: Gaze = None,
+    distance: Distance = None,
     json_path: JsonFile = None,
     profile: Profile = None,
     set_: Set = None,
@@ -122,7 +141,8 @@ def render(
         raise typer.BadParameter("give either --audio or --text", param_hint="--audio/--text")
     loaded = settings_from(
         profile, set_, avatar__portrait=portrait, avatar__face_index=face, avatar__seed=seed, avatar__size=size,
-        avatar__framing=framing, avatar__background=background,
+        avatar__framing=framing, avatar__background=background, avatar__motion=motion, avatar__emotion=emotion,
+        avatar__liveliness=liveliness, avatar__gaze=gaze, avatar__distance=distance,
     )  # fmt: skip
     from agent.render import render_clip
 

@@ -20,8 +20,12 @@ from config.settings import Settings
 ENV_PREFIX: Final = "VISAVIS_"
 PROFILE_VARIABLE: Final = ENV_PREFIX + "PROFILE"
 PROFILES_DIR = Path(__file__).parent / "profiles"
-FILE_OR_NAME: Final = ("avatar.portrait", "avatar.background", "speech.stt_model", "speech.tts_model")
+FILE_OR_NAME: Final = (
+    "avatar.portrait", "avatar.background", "avatar.motion_model", "speech.stt_model", "speech.tts_model",
+)  # fmt: skip
 """Settings that are either a file or folder, or a name that means something elsewhere."""
+NAMES: Final = ("", "default", "photo", "transparent", "small", "base")
+"""Names among them that are never a file beside the profile."""
 
 
 class ConfigError(ValueError):
@@ -211,7 +215,7 @@ def _resolve_path(key: str, value: Any, folder: Path) -> Any:
     is_path = annotation is Path or Path in get_args(annotation)
     if is_path and isinstance(value, str):
         return (folder / Path(value).expanduser()).resolve()
-    if key in FILE_OR_NAME and isinstance(value, str) and value not in ("", "default", "photo", "transparent"):
+    if key in FILE_OR_NAME and isinstance(value, str) and value not in NAMES:
         candidate = folder / Path(value).expanduser()
         # A portrait given with a folder can only be a file: the error about a missing one then shows where it should be
         written_as_path = key == "avatar.portrait" and ("/" in value or "\\" in value)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 
@@ -32,8 +33,34 @@ class AvatarSettings(Section):
     )
     device: Literal["cpu", "cuda"] = Field("cpu", description="what draws the face: the CPU needs no GPU at all")
     seed: int = Field(0, ge=0, description="seed of blinks, gaze and head motion")
+    motion: Literal["diffusion", "articulation"] = Field(
+        "articulation", description="what moves the face: the diffusion transformer, or the articulation rules"
+    )
+    motion_model: str = Field(
+        "small", description="size of the transformer: small, base (wants a GPU), or a .safetensors file of weights"
+    )
+    motion_steps: int = Field(1, ge=1, le=10, description="steps of the transformer's sampler for a window")
+    emotion: str = Field(
+        "neutral", description="resting emotion: warm, warm:0.6, happy:0.5+surprised:0.3, valence=0.4,arousal=0.2"
+    )
+    liveliness: str = Field(
+        "usual", coerce_numbers_to_str=True, description="composed, usual, animated, or 0 (composed) to 1 (animated)"
+    )
+    gaze: str = Field(
+        "0,0", description="main direction of the eyes: degrees to the picture's right, degrees up; 0,0 is the visitor"
+    )
+    distance: str = Field(
+        "usual", coerce_numbers_to_str=True, description="near, usual, far, or 0.78 (nearer) to 1.28 times the usual"
+    )
     models_dir: Path | None = Field(None, description="folder that already holds the portrait-analysis model files")
     cache_dir: Path | None = Field(None, description="cache for model files and identities; default ~/.cache/visavis")
+
+    @field_validator("motion_model")
+    @classmethod
+    def _size_or_file(cls, value: str) -> str:
+        if value not in ("small", "base") and not value.endswith(".safetensors"):
+            raise PydanticCustomError("motion_model", "use small, base, or the path of a .safetensors file")
+        return value
 
 
 class DialogueSettings(Section):
@@ -46,6 +73,9 @@ class DialogueSettings(Section):
         "You are a friendly assistant who speaks aloud. Answer in one to three short sentences, "
         "without lists or markup.",
         description="instructions for the language model",
+    )
+    emotion_tags: bool = Field(
+        False, description="tell the language model how to colour a reply with tags such as {emotion=warm}"
     )
     temperature: float = Field(0.4, ge=0, le=2)
     max_tokens: int = Field(300, ge=1, le=4096)
@@ -84,7 +114,7 @@ class SessionSettings(Section):
     signage: str = Field("", description="where the operator's notice on site can be read")
     idle_reset_s: float = Field(120.0, ge=5, le=3600, description="forget the visitor after this much silence")
     max_session_s: float = Field(3600.0, ge=30, description="end a session after this long")
-    debug: bool = Field(False, description="show the latency panel on the page")
+    debug: bool = Field(False, description="show technical details and the motion's controls on the page")
 
 
 class KioskSettings(Section):
