@@ -22,8 +22,13 @@ from numpy.typing import NDArray
 
 from avatar.audio.phones import TimedPhone
 from avatar.clock import FRAME_SAMPLES, STREAM_RATE
-from avatar.motion.idle import State
-from avatar.motion.stream import MotionStream, check_pcm
+from avatar.motion.asked_text import AskedChange
+from avatar.motion.asked_track import AskedTrack
+from avatar.motion.controls import Asked
+from avatar.motion.controls import Asked
+from avatar.motion.protocol import Motion
+from avatar.motion.state import State
+from avatar.motion.stream import check_pcm
 from avatar.render.output import FrameFormat
 
 MAX_QUEUED_S: Final = 600.0
@@ -99,10 +104,11 @@ class _Segment:
 class AvatarStream:
     """Synchronised sound and picture of one avatar. See the module's docstring."""
 
-    def __init__(self, decoder: FrameDecoder | None, motion: MotionStream) -> None:
+    def __init__(self, decoder: FrameDecoder | None, motion: Motion) -> None:
         """decoder: draws the frames; None gives frames without pictures."""
         self._decoder = decoder
         self._motion = motion
+        self._asked = AskedTrack()
         self._segments: deque[_Segment] = deque()
         self._index = 0
         self._epoch = 0
@@ -132,14 +138,29 @@ class AvatarStream:
         """Tell what the avatar is doing (rest pose, blinks, gaze)."""
         self._motion.set_state(state)
 
+    def set_controls(self, asked: Asked) -> None:
+        """Ask for gaze, distance, emotions, liveliness and a resting style, until asked otherwise."""
+        self._motion.set_controls(asked)
+
     def hear(self, pcm_S: NDArray[np.int16]) -> None:
-        """Optional: the visitor's voice, int16 mono at 16 kHz, for nods while listening."""
+        """Optional: the visitor's voice, int16 mono at 16 kHz, for the listening face."""
         self._motion.hear(pcm_S)
 
-    def push_audio(self, pcm_S: NDArray[np.int16], phones: Sequence[TimedPhone] | None = None) -> int:
+    def set_controls(self, asked: Asked) -> None:
+        """What is asked of face and head from the next frame on."""
+        if self._asked.set(asked):
+            self._motion.set_controls(self._asked.now)
+
+    def push_audio(
+        self,
+        pcm_S: NDArray[np.int16],
+        phones: Sequence[TimedPhone] | None = None,
+        changes: Sequence[tuple[int, AskedChange]] = (),
+    ) -> int:
         """Append speech to the open segment, opening one if need be; returns the segment's number.
 
         pcm_S: int16 [samples] mono at 24 kHz. phones: relative to pcm_S[0]; None lets the viseme network listen.
+        changes: what is asked from the frame on that holds the sample (from pcm_S[0]), until the segment is over.
         Raises ValueError for other audio, or when more than MAX_QUEUED_S would be queued.
         """
         check_pcm(pcm_S)
@@ -149,6 +170,8 @@ class AvatarStream:
             )
         self._motion.push_audio(pcm_S, phones)
         segment = self._open()
+        for sample, change in changes:
+            self._asked.mark(segment.number, segment.played + segment.queued + sample, change)
         if len(pcm_S):
             segment.chunks.append(pcm_S.copy())
             segment.queued += len(pcm_S)
@@ -176,9 +199,17 @@ class AvatarStream:
             segment.queued = 0
             segment.ended = segment.cleared = True
         self._motion.clear()
+        if self._asked.clear():
+            self._motion.set_controls(self._asked.now)
         self._waiting = False
         self._epoch += 1
         return self._epoch
+
+    def prepare(self, *, hold: bool = False) -> None:
+        """Let the motion work ahead for the next `next_frame`; changes no frame. For whoever has time between frames."""
+        segment = self._segments[0] if self._segments else None
+        speech = not hold and segment is not None and segment.queued > 0 and self._has_cushion(segment)
+        self._motion.prepare(hold=not speech)
 
     def next_frame(self, render: bool = True, *, hold: bool = False) -> AVFrame:
         """The next 40 ms; always a pair, silence and idle motion when nothing is to be said.
@@ -187,14 +218,18 @@ class AvatarStream:
         """
         segment = self._segments[0] if self._segments else None
         speech = not hold and segment is not None and segment.queued > 0 and self._may_speak(segment)
+        if segment is not None and speech and self._asked.reach(segment.number, segment.played + FRAME_SAMPLES):
+            self._motion.set_controls(self._asked.now)
         motion_D = self._motion.next_motion(hold=not speech)
         if segment is not None and speech:
             pcm_S = segment.take(FRAME_SAMPLES)
         else:
             pcm_S = np.zeros(FRAME_SAMPLES, dtype=np.int16)
         finished = segment is not None and segment.ended and segment.queued == 0
-        if finished:
+        if segment is not None and finished:
             self._segments.popleft()
+            if self._asked.end(segment.number):
+                self._motion.set_controls(self._asked.now)
         image = self._decoder.render(motion_D) if render and self._decoder is not None else None
         index = self._index
         self._index += 1
@@ -214,14 +249,16 @@ class AvatarStream:
 
     def _may_speak(self, segment: _Segment) -> bool:
         """Whether the look-ahead is there; after an underrun a small cushion is waited for as well."""
-        ready = self._motion.ready_frames()
-        if segment.ended or ready > (_REBUFFER_FRAMES if self._waiting else 0):
+        if self._has_cushion(segment):
             self._waiting = False
             return True
         if segment.played and not self._waiting:
             self._waiting = True
             self.underruns += 1
         return False
+
+    def _has_cushion(self, segment: _Segment) -> bool:
+        return segment.ended or self._motion.ready_frames() > (_REBUFFER_FRAMES if self._waiting else 0)
 
     def _open(self) -> _Segment:
         if not self._segments or self._segments[-1].ended:

@@ -18,9 +18,12 @@ from avatar.audio.phones import PHONE_TO_VISEME, TimedPhone
 from avatar.clock import FPS, FRAME_SAMPLES
 from avatar.motion import space
 from avatar.motion.articulation import SPEECH_CHANNELS
+from avatar.motion.asked_offset import AskedOffset
+from avatar.motion.controls import Asked
 from avatar.motion.idle import Idle, State
 from avatar.motion.model import LOOKAHEAD_FRAMES, MotionModel, ProceduralMotion, VisemeSource
-from avatar.motion.smooth import FadingOffset
+from avatar.motion.smooth import FadingOffset, Spring
+from avatar.motion.state import State
 
 Floats = NDArray[np.float32]
 
@@ -37,7 +40,7 @@ class _Segment:
 
 
 class MotionStream:
-    """Streaming motion for one avatar: 52 numbers per 40 ms frame (see motion/space.py).
+    """Streaming motion for one avatar by articulation rules: 52 numbers per 40 ms frame (see motion/space.py).
 
     seed: same seed and same calls, same motion.
     viseme_net: drives the lips for speech that comes without phone times.
@@ -55,6 +58,9 @@ class MotionStream:
         self._model = model or ProceduralMotion(np.random.default_rng(int(speech_seed)), viseme_net)
         self._idle = Idle(int(idle_seed))
         self._offset = FadingOffset(np.where(SPEECH_CHANNELS, CLOSE_FRAMES, SETTLE_FRAMES))
+        self._asked = AskedOffset()
+        self._emotion = Spring(6, settle_s=0.9)
+        self._emotion_6 = Asked().emotion_weights()
         self._segments: deque[_Segment] = deque()
         self._played = 0  # frames of the first segment already given
         self._cursor = 0  # next frame of the speech timeline
@@ -68,6 +74,15 @@ class MotionStream:
     def set_state(self, state: State) -> None:
         """Tell what the avatar is doing: it changes rest pose, blinking and where the eyes go."""
         self._idle.set_state(state)
+
+    def set_controls(self, asked: Asked) -> None:
+        """What is asked of face and head (gaze, distance, emotions, liveliness); it is gone to, not jumped to."""
+        self._asked.set(asked)
+
+    def set_controls(self, asked: Asked) -> None:
+        """Ask for gaze, distance, emotions, liveliness and a resting style (its open jaw is not shown here)."""
+        self._idle.set_controls(asked)
+        self._emotion_6 = asked.emotion_weights()
 
     def hear(self, pcm_S: NDArray[np.int16]) -> None:
         """Optional: the visitor's voice (int16 mono at 16 kHz), so that the avatar nods at their pauses."""
@@ -120,6 +135,9 @@ class MotionStream:
             ready += segment.samples // FRAME_SAMPLES
         return max(0, ready)
 
+    def prepare(self, *, hold: bool = False) -> None:
+        """Nothing: a frame of this motion costs little."""
+
     def next_motion(self, *, hold: bool = False) -> Floats:
         """The next frame, float32 [52], within the ranges of motion/space.py.
 
@@ -138,8 +156,7 @@ class MotionStream:
             self._cursor += 1
             self._played += 1
             self._drop_finished()
-        motion_D, _ = space.clamp(self._idle.step(boundary=boundary) + speech_D)
-        return motion_D
+        return self._asked.apply(self._idle.step(boundary=boundary) + speech_D)
 
     def _drop_finished(self) -> None:
         while self._segments and self._segments[0].ended:
