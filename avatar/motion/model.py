@@ -16,17 +16,13 @@ from numpy.typing import NDArray
 from avatar.audio.phones import TimedPhone
 from avatar.clock import FRAME_SAMPLES
 from avatar.motion.articulation import AHEAD_BINS, BIN_SAMPLES, BINS_PER_FRAME, PAST_BINS, UnitTrack, blend, to_motion
+from avatar.motion.heard import lips_heard
 from avatar.motion.prosody import Prosody
-from avatar.motion.viseme_net import for_lips
 
 Floats = NDArray[np.float32]
 
 LOOKAHEAD_FRAMES: Final = 5
 """Speech that must lie beyond a frame before it is shown (200 ms), unless the segment has ended."""
-
-
-_GATE_REACH_BINS: Final = 8  # the silence inside a stop is part of speech
-_SILENT_DB, _GATE_RANGE_DB = 26.0, 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +145,8 @@ class ProceduralMotion:
         last = self._net_bin + len(posterior_BV)
         if last == self._net_bin:
             return
-        envelope_B = self._prosody.loudness.envelope(self._net_bin, last, _GATE_REACH_BINS)
-        sounding_B1 = np.clip((envelope_B + _SILENT_DB) / _GATE_RANGE_DB, 0.0, 1.0)[:, None]
-        lips_BV = for_lips(posterior_BV) * sounding_B1
-        lips_BV[:, 0] += 1.0 - sounding_B1[:, 0]
-        self._track.add_visemes(lips_BV.astype(np.float32), self._net_bin)
+        lips_BV = lips_heard(posterior_BV, self._prosody.loudness, self._net_bin)
+        self._track.add_visemes(lips_BV, self._net_bin)
         self._net_bin = last
 
     def _guess_from_loudness(self) -> Floats:

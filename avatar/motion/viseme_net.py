@@ -1,14 +1,14 @@
 """Sound to visemes: a small dilated convolutional network, streamed.
 
-64 normalised log-mels per 10 ms -> 15 viseme posteriors per 10 ms, looking LOOKAHEAD frames (120 ms) ahead
+64 normalised log-mels per 10 ms -> 15 viseme posteriors per 10 ms, looking LOOKAHEAD frames (60 ms) ahead
 and about 1.1 s back. Inside, STACK = 2 frames make one step of 20 ms. Eight residual blocks; each is a
 convolution over three steps, ReLU, and a pointwise convolution back. Batch normalisation is folded into the
 convolutions when the weights are exported (scripts/train_viseme.py), so that inference is matrix products
 and needs numpy only.
 
-Frames are processed in blocks of four, whatever the pushes: results do not depend on how audio was cut.
+Frames are processed a step at a time, whatever the pushes: results do not depend on how audio was cut.
 
-Shape suffixes: T = frames, M = mels, W = width, V = 15 visemes, S = samples.
+Shape suffixes: T = frames, E = steps, M = mels, W = width, V = 15 visemes, S = samples.
 """
 
 from __future__ import annotations
@@ -94,33 +94,44 @@ class VisemeNet:
 
     def push(self, pcm_S: NDArray[np.int16]) -> Floats:
         """Feed int16 at 24 kHz; returns the posteriors [bins, 15] that have become final."""
-        self._fed += len(pcm_S)
-        return self._run(self._mel.push(pcm_S))
+        return self.push_hidden(pcm_S)[0]
 
     def flush(self) -> Floats:
         """Posteriors of the bins still open, as if silence followed. The next push starts a new stretch.
 
         The speaker's statistics are kept.
         """
+        return self.flush_hidden()[0]
+
+    def push_hidden(self, pcm_S: NDArray[np.int16]) -> tuple[Floats, Floats]:
+        """As `push`, with the last layer's activations [bins / STACK, WIDTH], >= 0, which carry more than classes."""
+        self._fed += len(pcm_S)
+        return self._run(self._mel.push(pcm_S))
+
+    def flush_hidden(self) -> tuple[Floats, Floats]:
+        """As `flush`, with the activations; a step that is only half inside counts."""
         wanted = self._fed // HOP
         silence_S = np.zeros(WINDOW + (LOOKAHEAD + 2 * _BLOCK) * HOP, dtype=np.int16)
         done = self._warm
-        tail_TV = self._run(self._mel.push(silence_S))
+        tail_TV, tail_EW = self._run(self._mel.push(silence_S))
         self._mel.cut()
         self._restart()
-        return tail_TV[: max(0, wanted - max(0, done))]
+        left = max(0, wanted - max(0, done))
+        return tail_TV[:left], tail_EW[: -(-left // STACK)]
 
-    def _run(self, mel_TM: Floats) -> Floats:
+    def _run(self, mel_TM: Floats) -> tuple[Floats, Floats]:
         mel_TM = np.concatenate([self._rest_TM, mel_TM])
         whole = len(mel_TM) // _BLOCK * _BLOCK
         self._rest_TM = mel_TM[whole:]
         outs = [self._step(mel_TM[first : first + _BLOCK]) for first in range(0, whole, _BLOCK)]
-        posterior_TV = np.concatenate(outs) if outs else np.zeros((0, len(VISEMES)), dtype=np.float32)
+        width = self._weights["in.bias"].shape[0]
+        posterior_TV = np.concatenate([np.zeros((0, len(VISEMES)), dtype=np.float32), *(p for p, _ in outs)])
+        hidden_EW = np.concatenate([np.zeros((0, width), dtype=np.float32), *(h for _, h in outs)])
         skip = min(len(posterior_TV), max(0, -self._warm))
         self._warm += len(posterior_TV)
-        return posterior_TV[skip:]
+        return posterior_TV[skip:], hidden_EW[skip // STACK :]
 
-    def _step(self, mel_TM: Floats) -> Floats:
+    def _step(self, mel_TM: Floats) -> tuple[Floats, Floats]:
         w = self._weights
         x_TW = np.maximum(mel_TM.reshape(-1, STACK * MELS) @ w["in.weight"] + w["in.bias"], 0.0)
         late = 0
@@ -131,11 +142,12 @@ class VisemeNet:
             x_TW = joined_TW[: len(x_TW)] + hidden_TW @ w[f"block{i}.out.weight"] + w[f"block{i}.out.bias"]
             late += BLOCKS[i][1]
             x_TW[: max(0, late - self._steps)] = 0.0  # before the beginning there is nothing, as in training
-        logit_TV = (np.maximum(x_TW, 0.0) @ w["head.weight"] + w["head.bias"]).reshape(-1, len(VISEMES))
+        hidden_EW: Floats = np.maximum(x_TW, 0.0)
+        logit_TV = (hidden_EW @ w["head.weight"] + w["head.bias"]).reshape(-1, len(VISEMES))
         self._steps += len(x_TW)
         exp_TV = np.exp(logit_TV - logit_TV.max(1, keepdims=True))
         posterior_TV: Floats = (exp_TV / exp_TV.sum(1, keepdims=True)).astype(np.float32)
-        return posterior_TV
+        return posterior_TV, hidden_EW
 
 
 def for_lips(posterior_TV: Floats) -> Floats:
@@ -164,5 +176,5 @@ def default_weights() -> Weights:
         return load_weights(path)
 
 
-# With LOOKAHEAD_FRAMES of speech beyond a frame, four bins beyond it are final (see model.NET_AHEAD_BINS).
-assert 5 * FRAME_SAMPLES >= WINDOW - HOP + (LOOKAHEAD + 2 * _BLOCK - 1) * HOP - FRAME_SAMPLES
+# With three frames of speech beyond a frame, four bins beyond it are final (diffusion/layout.py).
+assert 3 * FRAME_SAMPLES >= WINDOW - HOP + (LOOKAHEAD + 4) * HOP and _BLOCK == STACK
