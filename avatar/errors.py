@@ -24,3 +24,7 @@ class PortraitError(AvatarError):
 
 class AudioError(AvatarError):
     """The audio cannot be used."""
+
+
+class MotionFileError(AvatarError):
+    """The file of recorded motion cannot be used."""
