@@ -25,7 +25,6 @@ from avatar.clock import FRAME_SAMPLES, STREAM_RATE
 from avatar.motion.asked_text import AskedChange
 from avatar.motion.asked_track import AskedTrack
 from avatar.motion.controls import Asked
-from avatar.motion.controls import Asked
 from avatar.motion.protocol import Motion
 from avatar.motion.state import State
 from avatar.motion.stream import check_pcm
@@ -138,10 +137,6 @@ class AvatarStream:
         """Tell what the avatar is doing (rest pose, blinks, gaze)."""
         self._motion.set_state(state)
 
-    def set_controls(self, asked: Asked) -> None:
-        """Ask for gaze, distance, emotions, liveliness and a resting style, until asked otherwise."""
-        self._motion.set_controls(asked)
-
     def hear(self, pcm_S: NDArray[np.int16]) -> None:
         """Optional: the visitor's voice, int16 mono at 16 kHz, for the listening face."""
         self._motion.hear(pcm_S)
@@ -206,7 +201,7 @@ class AvatarStream:
         return self._epoch
 
     def prepare(self, *, hold: bool = False) -> None:
-        """Let the motion work ahead for the next `next_frame`; changes no frame. For whoever has time between frames."""
+        """Let the motion work ahead for the next `next_frame`; changes no frame. For a caller with time to spare."""
         segment = self._segments[0] if self._segments else None
         speech = not hold and segment is not None and segment.queued > 0 and self._has_cushion(segment)
         self._motion.prepare(hold=not speech)

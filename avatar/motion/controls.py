@@ -87,13 +87,17 @@ class Asked:
             raise ValueError(f"{name!r} is no emotion: use one of neutral, {', '.join(EMOTIONS)}.")
         return replace(self, **{other: weight if other == name else 0.0 for other in EMOTIONS})
 
+    def emotion_weights(self) -> NDArray[np.float32]:
+        """The emotions in the order of EMOTIONS, float32 [6]."""
+        return np.array([getattr(self, name) for name in EMOTIONS], np.float32)
+
     def fill(self, control_TC: NDArray[np.float32]) -> None:
         """Write what is asked into control vectors [..., CONTROLS]; states, blink and nod are left alone."""
         control_TC[..., _ASKED] = [
             self.gaze_azimuth_deg * _DEG,
             self.gaze_elevation_deg * _DEG,
             -math.log(self.distance),
-            *(getattr(self, name) for name in EMOTIONS),
+            *self.emotion_weights(),
             self.liveliness,
             self.rest_smile,
             self.rest_brow_inner_up,

@@ -6,7 +6,7 @@ it looks and when it nods is decided in events.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Final
 
 import numpy as np
@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from avatar.clock import FPS
 from avatar.motion import space
-from avatar.motion.controls import Asked
-from avatar.motion.emotion import activity
 from avatar.motion.events import Events
 from avatar.motion.smooth import Spring
 from avatar.motion.state import State as State
@@ -73,10 +71,6 @@ class Idle:
         self._breath_hz = float(self._rng.uniform(0.21, 0.27))
         self._breath_phase = float(self._rng.uniform(0.0, 2.0 * np.pi))
         self._pose = Spring(7, settle_s=0.9)
-        self._asked = Asked()
-        self._near = Spring(1, settle_s=0.9)
-        self._activity = Spring(1, settle_s=0.9)
-        self._activity.value[:] = 1.0
         self._follow = Spring(2, settle_s=0.7)
         self._tilt_side = 1.0
         self._frame = 0
@@ -92,34 +86,9 @@ class Idle:
             self._tilt_side = float(self._rng.choice((-1.0, 1.0)))
             self._events.set_state(state)
 
-    def set_controls(self, asked: Asked) -> None:
-        """Gaze, distance, resting style and liveliness; emotions only in the rate of blinks (see emotion.express)."""
-        self._asked = asked
-        self._events.set_controls(asked)
-
     def hear(self, pcm_S: NDArray[np.int16]) -> None:
         """The visitor's voice, int16 mono at 16 kHz: nods come at the pauses."""
         self._events.hear(pcm_S)
-
-    def _rest(self) -> tuple[float, ...]:
-        """The pose on its way to what state and resting style ask for."""
-        pose, asked = _POSES[self.state], self._asked
-        values: tuple[float, ...] = tuple(
-            self._pose.step(
-                np.array(
-                    [
-                        pose.smile + asked.rest_smile,
-                        pose.brow_inner_up + asked.rest_brow_inner_up,
-                        pose.brow_down + asked.rest_brow_down,
-                        pose.squint + asked.rest_squint,
-                        pose.near,
-                        pose.raised_deg,
-                        self._tilt_side * pose.tilt_deg + asked.rest_roll_deg,
-                    ]
-                )
-            )
-        )
-        return values
 
     def step(self, *, boundary: bool = False) -> Floats:
         """The next frame's motion, float32 [52]. `boundary`: a phrase of the avatar's own speech ends here."""
@@ -132,9 +101,11 @@ class Idle:
         motion_D[_I["eyeBlinkLeft"]] = motion_D[_I["eyeBlinkRight"]] = moment.blink
         motion_D[_I["browDownLeft"]] = motion_D[_I["browDownRight"]] = 0.05 * moment.blink
 
-        smile, inner, down, squint, near, raise_deg, tilt_deg = self._rest()
-        sway = self._sway.at(now_s) * self._activity.step(np.array([activity(self._asked.liveliness)]))
-        near += float(self._near.step(np.array([-np.log(self._asked.distance)]))[0])
+        pose = _POSES[self.state]
+        smile, inner, down, squint, near, raise_deg, tilt_deg = self._pose.step(
+            np.array([*astuple(pose)[:-1], self._tilt_side * pose.tilt_deg])
+        )
+        sway = self._sway.at(now_s)
         smile = max(0.0, smile * (1.0 + 0.35 * sway[6]))
         motion_D[_I["mouthSmileLeft"]] = smile * 1.06
         motion_D[_I["mouthSmileRight"]] = smile * 0.94
@@ -145,8 +116,7 @@ class Idle:
             motion_D[_I["browDown" + side]] += down
             motion_D[_I["eyeSquint" + side]] = squint + 0.4 * smile
 
-        glance_2 = gaze_2 - (self._asked.gaze_azimuth_deg, self._asked.gaze_elevation_deg)
-        follow_az, follow_el = self._follow.step(np.where(np.abs(glance_2) > 2.5, 0.3 * glance_2, 0.0))
+        follow_az, follow_el = self._follow.step(np.where(np.abs(gaze_2) > 2.5, 0.3 * gaze_2, 0.0))
         breath = np.sin(2.0 * np.pi * self._breath_hz * now_s + self._breath_phase)
         motion_D[_I["headYaw"]] = (0.9 * sway[0] + follow_az) * _DEG
         motion_D[_I["headPitch"]] = (0.55 * sway[1] + follow_el + 0.25 * breath + raise_deg - moment.nod_deg) * _DEG

@@ -25,7 +25,7 @@ class Nods:
     """Listens to the energy of the visitor's voice; after enough speech and a short pause, nods."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
+        self.rng = rng
         self._detector = VoiceDetector()
         self._speech_bins = 0
         self._quiet_bins = 0
@@ -52,9 +52,9 @@ class Nods:
         self._frame += 1
         if frame < self._due_until and self._nod is None and frame >= self._earliest_frame:
             self._due_until = -1
-            if self._rng.random() < 0.8:
-                second = self._rng.uniform(0.3, 0.7) if self._rng.random() < 0.4 else 0.0
-                self._nod = (frame, self._rng.uniform(2.0, 4.0), self._rng.uniform(0.45, 0.6), second)
+            if self.rng.random() < 0.8:
+                second = self.rng.uniform(0.3, 0.7) if self.rng.random() < 0.4 else 0.0
+                self._nod = (frame, self.rng.uniform(2.0, 4.0), self.rng.uniform(0.45, 0.6), second)
         if self._nod is None:
             return 0.0
         start, depth_deg, duration_s, second = self._nod

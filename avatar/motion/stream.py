@@ -20,9 +20,9 @@ from avatar.motion import space
 from avatar.motion.articulation import SPEECH_CHANNELS
 from avatar.motion.asked_offset import AskedOffset
 from avatar.motion.controls import Asked
-from avatar.motion.idle import Idle, State
+from avatar.motion.idle import Idle
 from avatar.motion.model import LOOKAHEAD_FRAMES, MotionModel, ProceduralMotion, VisemeSource
-from avatar.motion.smooth import FadingOffset, Spring
+from avatar.motion.smooth import FadingOffset
 from avatar.motion.state import State
 
 Floats = NDArray[np.float32]
@@ -59,8 +59,6 @@ class MotionStream:
         self._idle = Idle(int(idle_seed))
         self._offset = FadingOffset(np.where(SPEECH_CHANNELS, CLOSE_FRAMES, SETTLE_FRAMES))
         self._asked = AskedOffset()
-        self._emotion = Spring(6, settle_s=0.9)
-        self._emotion_6 = Asked().emotion_weights()
         self._segments: deque[_Segment] = deque()
         self._played = 0  # frames of the first segment already given
         self._cursor = 0  # next frame of the speech timeline
@@ -78,11 +76,6 @@ class MotionStream:
     def set_controls(self, asked: Asked) -> None:
         """What is asked of face and head (gaze, distance, emotions, liveliness); it is gone to, not jumped to."""
         self._asked.set(asked)
-
-    def set_controls(self, asked: Asked) -> None:
-        """Ask for gaze, distance, emotions, liveliness and a resting style (its open jaw is not shown here)."""
-        self._idle.set_controls(asked)
-        self._emotion_6 = asked.emotion_weights()
 
     def hear(self, pcm_S: NDArray[np.int16]) -> None:
         """Optional: the visitor's voice (int16 mono at 16 kHz), so that the avatar nods at their pauses."""
