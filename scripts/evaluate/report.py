@@ -1,0 +1,158 @@
+"""What was measured, as Markdown and JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+LABELS: Final[dict[str, tuple[str, int]]] = {
+    "clips": ("clips", 0),
+    "seconds": ("seconds", 0),
+    "opening_r": ("opening r", 3),
+    "opening_r_median": ("r, median clip", 3),
+    "channel_r": ("r of channels", 3),
+    "opening_shift_drop": ("fall at ±2 frames", 3),
+    "opening_std_ratio": ("opening std / real", 2),
+    "lag_real_frames": ("lag, frames", 2),
+    "lip_error_mm": ("lip error, mm", 2),
+    "lip_error_own_rest_mm": ("own rest, mm", 2),
+    "lip_error_pct_width": ("% of mouth width", 1),
+    "opening_error_mm": ("opening error, mm", 2),
+    "width_error_mm": ("width error, mm", 2),
+    "phones_r": ("r with phones", 3),
+    "phones_r_at_lag": ("r at that lag", 3),
+    "phones_shift_drop": ("fall at ±2 frames", 3),
+    "lag_phones_frames": ("lag to phones", 2),
+    "bilabials": ("bilabials", 0),
+    "hit_pct": ("closed, %", 1),
+    "false_pct": ("false closures, %", 1),
+    "false_event_pct": ("closings without cause, %", 1),
+    "hit_shift_drop_pct": ("fall at ±2 frames, points", 1),
+    "lag_loudness_frames": ("lag to loudness", 2),
+    "opening_std_mm": ("opening std, mm", 2),
+    "opening_jerk_mm": ("opening jerk, mm/frame³", 2),
+    "silence_opening_mm": ("open in silence, mm", 2),
+    "silence_motion_mm": ("motion in silence, mm/frame", 3),
+    "head_std_deg": ("head std, deg", 2),
+    "pose_change_deg": ("pose change, deg/frame", 3),
+    "head_jerk_deg": ("head jerk, deg/frame³", 3),
+    "blink_per_min": ("blinks/min", 1),
+    "blink_ms": ("blink, ms", 0),
+    "brow_std": ("brow std", 3),
+}
+"""Name of a figure -> heading and decimals."""
+
+GROUPS: Final[dict[str, tuple[str, ...]]] = {
+    "Against tracked motion": (
+        "clips", "opening_r", "opening_r_median", "channel_r", "opening_shift_drop", "opening_std_ratio",
+        "lag_real_frames", "lip_error_mm", "lip_error_own_rest_mm", "lip_error_pct_width", "opening_error_mm",
+        "width_error_mm",
+    ),
+    "Against phone times": (
+        "clips", "bilabials", "hit_pct", "hit_shift_drop_pct", "false_pct", "false_event_pct", "phones_r",
+        "phones_shift_drop", "lag_phones_frames",
+    ),
+    "Life": (
+        "clips", "head_std_deg", "pose_change_deg", "head_jerk_deg", "blink_per_min", "blink_ms", "brow_std",
+        "opening_std_mm", "opening_jerk_mm", "lag_loudness_frames", "silence_opening_mm", "silence_motion_mm",
+    ),
+}  # fmt: skip
+
+
+@dataclass
+class Table:
+    """rows: name -> figures; columns in order; note: how it was measured."""
+
+    title: str
+    rows: dict[str, dict[str, float]]
+    columns: Sequence[str]
+    note: str = ""
+    first: str = "system"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One goal of the project: whether `value` reaches it. margin: text of the bound."""
+
+    name: str
+    system: str
+    value: float
+    bound: str
+    met: bool
+
+
+@dataclass
+class Report:
+    """Everything measured. meta: what was run; plots: file names with captions."""
+
+    meta: dict[str, Any]
+    tables: list[Table] = field(default_factory=list)
+    goals: list[Goal] = field(default_factory=list)
+    plots: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> str:
+        """Numbers rounded to six digits; what could not be measured is null."""
+        body = {
+            "meta": self.meta,
+            "goals": [vars(goal) for goal in self.goals],
+            "tables": {t.title: {"note": t.note, "rows": t.rows} for t in self.tables},
+        }
+        return json.dumps(_clean(body), indent=1, ensure_ascii=False) + "\n"
+
+    def as_markdown(self, heading: str = "# Motion: measured") -> str:
+        """The same for reading."""
+        lines = [heading, ""]
+        lines += [str(self.meta["summary"]), ""] if "summary" in self.meta else []
+        if self.goals:
+            lines += ["## Goals", "", "| goal | system | measured | bound | met |", "|---|---|---|---|---|"]
+            for g in self.goals:
+                lines.append(
+                    f"| {g.name} | {g.system} | {number(g.value, 3)} | {g.bound} | {'yes' if g.met else 'no'} |"
+                )
+            lines.append("")
+        for table in self.tables:
+            lines += [f"## {table.title}", ""]
+            lines += [table.note, ""] if table.note else []
+            lines += [*markdown_table(table), ""]
+        for name, caption in self.plots.items():
+            lines += [f"![{caption}]({name})", "", f"*{caption}*", ""]
+        return "\n".join(lines).rstrip() + "\n"
+
+    def write(self, folder: Path) -> None:
+        """report.json and report.md."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.json").write_text(self.as_json())
+        (folder / "report.md").write_text(self.as_markdown())
+
+
+def markdown_table(table: Table) -> list[str]:
+    """Lines; columns that no row has are left out."""
+    columns = [c for c in table.columns if any(c in row for row in table.rows.values())]
+    heads = [LABELS.get(c, (c, 2))[0] for c in columns]
+    lines = [f"| {table.first} | " + " | ".join(heads) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name, row in table.rows.items():
+        cells = [number(row[c], LABELS.get(c, (c, 2))[1]) if c in row else "" for c in columns]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def number(value: float, decimals: int) -> str:
+    """Fixed decimals; a dash for what could not be measured."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:.{decimals}f}"
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _clean(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(v) for v in value]
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    number_ = float(value)
+    return round(number_, 6) if math.isfinite(number_) else None
