@@ -121,6 +121,16 @@ def render(
     text: Annotated[
         str | None, typer.Option(help="text to speak; captions are written beside the clip as .vtt")
     ] = None,
+    drive: Annotated[
+        Path | None, typer.Option(help="move the portrait by this capture: Live Link Face .csv, or our .json")
+    ] = None,
+    centre: Annotated[
+        bool | None,
+        typer.Option("--centre/--no-centre", help="with --drive: its usual head and gaze count as straight ahead"),
+    ] = None,
+    arkit: Annotated[
+        Path | None, typer.Option(help="also write the motion here: .csv (Live Link Face) or .json")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="seed of blinks, gaze and head motion")] = None,
     size: Annotated[int | None, typer.Option(help="height: 256, 512, 768 or 1024")] = None,
     framing: Annotated[str | None, typer.Option(help="square, or portrait for 9:16")] = None,
@@ -137,7 +147,10 @@ def render(
     set_: Set = None,
 ) -> None:
     """Write a talking clip: one portrait plus audio or text gives an MP4 (H.264, AAC) or a WebM (VP9, Opus)."""
-    if (audio is None) == (text is None):
+    if drive is not None:
+        if text is not None:
+            raise typer.BadParameter("a capture goes with --audio or with silence", param_hint="--drive/--text")
+    elif (audio is None) == (text is None):
         raise typer.BadParameter("give either --audio or --text", param_hint="--audio/--text")
     loaded = settings_from(
         profile, set_, avatar__portrait=portrait, avatar__face_index=face, avatar__seed=seed, avatar__size=size,
@@ -146,7 +159,9 @@ def render(
     )  # fmt: skip
     from agent.render import render_clip
 
-    report = render_clip(loaded.settings, audio=audio, text=text, out_path=out_path, console=err)
+    report = render_clip(
+        loaded.settings, audio=audio, text=text, out_path=out_path, console=err, arkit=arkit, drive=drive, centre=centre
+    )
     write_report(report, json_path)
     err.print(
         f"{out_path}: {report['duration_s']:.1f} s, {report['frames']} frames, {report['speed_x']:.1f}x real time"

@@ -1,87 +1,72 @@
-"""`visavis render`: one portrait plus audio or text gives a clip."""
+"""`visavis render`: one portrait plus audio, text or recorded motion gives a clip."""
 
 from __future__ import annotations
 
-import asyncio
+import itertools
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from agent.captions import Cue, webvtt
+from agent.captions import webvtt
 from agent.errors import Unavailable
-from avatar.audio.phones import TimedPhone
-from avatar.clock import FPS, FRAME_SAMPLES, STREAM_RATE
+from agent.shots import SETTLE_FRAMES, Shot, driven_shots, spoken_shots
+from agent.source import Source, from_audio, from_text, silence
+from avatar.clock import FPS, FRAME_SAMPLES
 from avatar.errors import AudioError
-from config import Settings
-
-AHEAD_SAMPLES = 2 * STREAM_RATE
-"""How much speech is queued ahead of the picture: enough look-ahead for the lips, little memory."""
-SETTLE_FRAMES = 15
-"""Frames after the last word, in which the mouth closes and the face comes to rest."""
-MAX_TEXT = 100_000
-"""Longest text in characters; about two hours of speech."""
-
-
-@dataclass(slots=True)
-class Chunk:
-    """Some speech at 24 kHz, with its phones when the synthesiser told them."""
-
-    pcm_S: NDArray[np.int16]
-    phones: list[TimedPhone] | None = None
-
-
-@dataclass(slots=True)
-class Source:
-    """Where the speech comes from; `cues` and `warnings` fill while `chunks` is read."""
-
-    chunks: Iterator[Chunk]
-    total_samples: int | None
-    cues: list[Cue] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+from avatar.motion.capture import Capture, load_motion
+from config import ConfigError, Settings
 
 
 def render_clip(
-    settings: Settings, *, audio: Path | None, text: str | None, out_path: Path, console: Console
+    settings: Settings,
+    *,
+    audio: Path | None,
+    text: str | None,
+    out_path: Path,
+    console: Console,
+    arkit: Path | None = None,
+    drive: Path | None = None,
+    centre: bool | None = None,
 ) -> dict[str, Any]:
     """Render a clip and return its report; leaves no half file behind.
 
+    arkit: also write the motion as Live Link Face CSV (.csv) or JSON (.json).
+    drive: recorded motion that moves the portrait instead of the motion model; `audio` is then optional, and the clip
+        as long as the longer of the two. centre: see `avatar.motion.capture.load_motion`.
     Raises AvatarError, ConfigError or Unavailable.
     """
     from agent.media import ClipWriter, check_clip
     from avatar.decoders import frame_format, open_decoder
+    from avatar.motion.arkit import write_motion
     from avatar.motion.stream import MotionStream
     from avatar.motion.viseme_net import VisemeNet
     from avatar.stream import AvatarStream
 
     shape = check_clip(out_path, frame_format(settings.avatar))
-    if not out_path.parent.is_dir():
-        raise Unavailable(f"The folder {out_path.parent} does not exist. Make it first.")
-    part = out_path.with_suffix(f".part{out_path.suffix}")
-    try:
-        part.touch()
-    except OSError as error:
-        raise Unavailable(f"{out_path} cannot be written ({error.strerror}).") from None
-    part.unlink()
-    source = _from_text(settings, text) if text is not None else _from_audio(audio)
-    first = next(source.chunks, None)  # bad input is refused before the portrait is prepared
-    if first is None:
-        raise AudioError("empty", "There is no sound in the input.", "Give a file with speech in it.")
+    part = _part_of(out_path)
+    motion_part = _motion_part(arkit)
+    capture = load_motion(drive, centre=centre) if drive is not None else None
+    source = _open(settings, audio, text, silent=capture is not None)
 
     started = time.perf_counter()
     decoder = open_decoder(settings.avatar, shape)
-    stream = AvatarStream(decoder, MotionStream(seed=settings.avatar.seed, viseme_net=VisemeNet()))
+    seed = settings.avatar.seed
+    shots: Iterator[Shot]
+    if capture is not None:
+        shots = driven_shots(decoder, capture.motion_TD, source, MotionStream(seed=seed))
+    else:
+        stream = AvatarStream(decoder, MotionStream(seed=seed, viseme_net=VisemeNet()))
+        shots = spoken_shots(stream, source)
     prepared_s = time.perf_counter() - started
 
     stages_ms: dict[str, float] = {}
     frames = 0
-    total_frames = source.total_samples // FRAME_SAMPLES + SETTLE_FRAMES if source.total_samples else None
+    motion_TD = []
     started = time.perf_counter()
     try:
         with (
@@ -91,36 +76,39 @@ def render_clip(
                 console=console, transient=True,
             ) as progress,
         ):  # fmt: skip
-            task = progress.add_task("rendering", total=total_frames)
-            pending: Chunk | None = first
-            settled = 0
-            while settled < SETTLE_FRAMES:
-                while pending is not None and stream.queued_samples < AHEAD_SAMPLES:
-                    stream.push_audio(pending.pcm_S, pending.phones)
-                    pending = next(source.chunks, None)
-                    if pending is None:
-                        stream.end_segment()
-                frame = stream.next_frame()
-                assert frame.image is not None, "frames are rendered here"
-                writer.write(frame.image, frame.pcm)
+            task = progress.add_task("rendering", total=_length(source, capture))
+            for shot in shots:
+                writer.write(shot.image, shot.pcm_S)
                 frames += 1
+                if arkit is not None:
+                    motion_TD.append(shot.motion_D)
                 for stage, milliseconds in decoder.timings.items():
                     stages_ms[stage] = stages_ms.get(stage, 0.0) + milliseconds
-                settled = settled + 1 if pending is None and stream.queued_samples == 0 and not frame.speech else 0
                 progress.update(task, advance=1)
+        if arkit is not None and motion_part is not None:
+            write_motion(motion_part, np.stack(motion_TD))
+            motion_part.replace(arkit)
         part.replace(out_path)
     finally:
         part.unlink(missing_ok=True)
+        if motion_part is not None:
+            motion_part.unlink(missing_ok=True)
     elapsed_s = time.perf_counter() - started
     captions = None
     if source.cues:
         captions = out_path.with_suffix(".vtt")
         captions.write_text(webvtt(source.cues), encoding="utf-8")
-    for warning in source.warnings:
+    warnings = source.warnings + (capture.warnings if capture is not None else [])
+    rest_s = (frames - len(capture.motion_TD)) / FPS if capture is not None else 0.0
+    if rest_s > 0.2:  # coded sound is a few frames longer than what was coded
+        warnings.append(f"The sound is {rest_s:.1f} s longer than the capture: the face rests meanwhile.")
+    for warning in warnings:
         console.print(f"[yellow]note:[/] {warning}")
     return {
         "out": str(out_path),
         "captions": str(captions) if captions else None,
+        "arkit": str(arkit) if arkit else None,
+        "capture": capture.report if capture is not None else None,
         "portrait": settings.avatar.portrait,
         "seed": settings.avatar.seed,
         "width": shape.width,
@@ -131,50 +119,55 @@ def render_clip(
         "render_s": round(elapsed_s, 3),
         "speed_x": round(frames / FPS / elapsed_s, 3),
         "stages_ms_per_frame": {stage: round(ms / frames, 3) for stage, ms in stages_ms.items()},
-        "warnings": source.warnings,
+        "warnings": warnings,
     }
 
 
-def _from_audio(path: Path | None) -> Source:
-    from avatar.audio.load import load_audio
-
-    assert path is not None, "checked by the command line"
-    opened = load_audio(path)
-    total = round(opened.duration_s * STREAM_RATE) if opened.duration_s is not None else None
-    return Source((Chunk(pcm_S) for pcm_S in opened), total, warnings=opened.warnings)
-
-
-def _from_text(settings: Settings, text: str) -> Source:
-    from agent.speech.select import choose_voice
-
-    if not text.strip():
-        raise AudioError("empty", "The text is empty.", "Give some words to speak.")
-    if len(text) > MAX_TEXT:
-        raise AudioError("too_long", f"The text has {len(text)} characters.", f"At most {MAX_TEXT} are spoken at once.")
-    voice = choose_voice(settings.speech)
-    cues: list[Cue] = []
-    source = Source(iter(()), None, cues)
-    source.chunks = _spoken(voice, text, cues)
+def _open(settings: Settings, audio: Path | None, text: str | None, *, silent: bool) -> Source:
+    """The speech, its first chunk already decoded: bad input is refused before the portrait is prepared."""
+    if text is not None:
+        source = from_text(settings, text)
+    elif audio is not None:
+        source = from_audio(audio)
+    else:
+        assert silent, "checked by the command line"
+        return silence()
+    first = next(source.chunks, None)
+    if first is None:
+        raise AudioError("empty", "There is no sound in the input.", "Give a file with speech in it.")
+    source.chunks = itertools.chain([first], source.chunks)
     return source
 
 
-def _spoken(voice: Any, text: str, cues: list[Cue]) -> Iterator[Chunk]:
-    """Synthesise sentence by sentence, on demand, from synchronous code."""
-    from agent.speech.clauses import split_text
-
-    position = 0
-    with asyncio.Runner() as runner:
-        try:
-            for sentence in split_text(text):
-                chunks = runner.run(_collect(voice, sentence))
-                start = position
-                for chunk in chunks:
-                    position += len(chunk.pcm_S)
-                    yield chunk
-                cues.append(Cue(start, position, sentence))
-        finally:
-            runner.run(voice.aclose())
+def _length(source: Source, capture: Capture | None) -> int | None:
+    """Frames to come, as far as known."""
+    sound = source.total_samples // FRAME_SAMPLES if source.total_samples is not None else None
+    if capture is not None:
+        return max(sound or 0, len(capture.motion_TD))
+    return sound + SETTLE_FRAMES if sound else None
 
 
-async def _collect(voice: Any, sentence: str) -> list[Chunk]:
-    return [Chunk(c.pcm_S, c.phones) async for c in voice.synthesize(sentence)]
+def _motion_part(arkit: Path | None) -> Path | None:
+    """Where the motion is written before it is whole; ConfigError for a name that says no kind of motion file."""
+    from avatar.motion.arkit import check_ending
+
+    if arkit is None:
+        return None
+    try:
+        check_ending(arkit)
+    except ValueError as error:
+        raise ConfigError(f"--arkit: {error}") from None
+    return _part_of(arkit)
+
+
+def _part_of(path: Path) -> Path:
+    """Where a file is written before it is whole; Unavailable when its folder cannot be written."""
+    if not path.parent.is_dir():
+        raise Unavailable(f"The folder {path.parent} does not exist. Make it first.")
+    part = path.with_suffix(f".part{path.suffix}")
+    try:
+        part.touch()
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be written ({error.strerror}).") from None
+    part.unlink()
+    return part

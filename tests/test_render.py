@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 import soxr
 
-from agent.render import SETTLE_FRAMES
+from agent.shots import SETTLE_FRAMES
 from avatar.clock import FPS
+from avatar.motion import space
+from avatar.motion.arkit import write_motion
+from avatar.motion.capture import load_motion
 from tests.speak import speak
 from tests.test_cli import visavis
 
@@ -156,3 +159,68 @@ def test_out_must_be_a_writable_mp4(
     assert ".mp4" in capsys.readouterr().err
     assert visavis(monkeypatch, "render", "--text", "Hi", "--out", str(tmp_path / "no" / "o.mp4")) == 4
     assert "does not exist" in capsys.readouterr().err
+
+
+def heads(path: Path) -> np.ndarray[Any, Any]:
+    """Head yaw of a motion file."""
+    return load_motion(path).motion_TD[:, space.INDEX["headYaw"]]
+
+
+def test_a_clips_motion_drives_the_same_clip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    first, again = tmp_path / "first.csv", tmp_path / "again.json"
+    code, report = render(monkeypatch, tmp_path, "--text", "Hello there.", "--arkit", str(first))
+    assert code == 0 and report["arkit"] == str(first)
+    picture = last_picture(tmp_path / "o.mp4")
+    code, driven = render(monkeypatch, tmp_path, "--drive", str(first), "--arkit", str(again), "--seed", "9")
+    assert code == 0 and driven["frames"] == report["frames"] == frames_in(tmp_path / "o.mp4")
+    np.testing.assert_allclose(load_motion(again).motion_TD, load_motion(first).motion_TD, atol=2e-7)
+    assert np.abs(picture.astype(int) - last_picture(tmp_path / "o.mp4")).mean() < 0.5
+    assert driven["warnings"] == [] and not list(tmp_path.glob("*.part.*"))
+
+
+def last_picture(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)][-1]
+
+
+def test_a_capture_with_sound_lasts_as_long_as_the_longer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    turn_TD = np.zeros((20, space.DIM))
+    turn_TD[:, [space.INDEX["headYaw"], space.INDEX["jawOpen"]]] = 0.15, 0.3
+    take, out = tmp_path / "take.json", tmp_path / "out.csv"
+    write_motion(take, turn_TD)
+    sound = write_sound(tmp_path / "s.wav", np.full((36_000, 1), 3000, np.int16), 24_000)
+    code, report = render(monkeypatch, tmp_path, "--drive", str(take), "--audio", str(sound), "--arkit", str(out))
+    assert code == 0 and report["frames"] == 38
+    assert "longer than the capture" in " ".join(report["warnings"])
+    yaw_T = heads(out)
+    np.testing.assert_allclose(yaw_T[:20], 0.15, atol=1e-6)
+    assert np.abs(np.diff(yaw_T)).max() < 0.02 and abs(yaw_T[-1]) < 0.08  # glides to rest
+    sound.unlink()
+    write_sound(sound, np.full((4_800, 1), 3000, np.int16), 24_000)
+    _, shorter = render(monkeypatch, tmp_path, "--drive", str(take), "--audio", str(sound))
+    assert shorter["frames"] == 20 and shorter["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--drive", "none.csv"), 3, "no file"),
+        (("--drive", "table.csv"), 3, "no columns of blendshapes"),
+        (("--drive", "table.csv", "--text", "Hello."), 2, "--audio"),
+        (("--text", "Hello.", "--arkit", "a.fbx"), 2, ".json"),
+        (("--text", "Hello.", "--arkit", "nowhere/a.csv"), 4, "does not exist"),
+    ],
+)
+def test_motion_files_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    code: int,
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "table.csv").write_text("name,age\nAnn,7\n")
+    assert render(monkeypatch, tmp_path, *arguments)[0] == code
+    assert says in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
