@@ -10,7 +10,7 @@ from livekit.agents.voice import io
 
 from agent.playout import Finished
 from agent.runner import AvatarRunner
-from agent.speech.tts import PHONES_KEY, TEXT_KEY
+from agent.speech.tts import CHANGES_KEY, PHONES_KEY, TEXT_KEY
 from avatar.clock import STREAM_RATE
 
 
@@ -39,7 +39,9 @@ class AvatarOutput(io.AudioOutput):
         self._open = True
         await self._runner.room()
         pcm_S = np.frombuffer(frame.data, np.int16)
-        self._runner.push(pcm_S, frame.userdata.get(PHONES_KEY), frame.userdata.get(TEXT_KEY, ""))
+        self._runner.push(
+            pcm_S, frame.userdata.get(PHONES_KEY), frame.userdata.get(TEXT_KEY, ""), frame.userdata.get(CHANGES_KEY, ())
+        )
 
     def flush(self) -> None:
         """The reply is complete."""

@@ -18,6 +18,7 @@ from agent.speech.select import choose_stt, choose_voice
 from agent.speech.turns import make_vad, turn_handling
 from avatar.clock import MIC_RATE
 from avatar.decoders import open_decoder
+from avatar.motion.asked_text import asked_of
 from avatar.motion.stream import MotionStream
 from avatar.motion.viseme_net import VisemeNet
 from avatar.stream import FrameDecoder
@@ -97,7 +98,9 @@ def build_runner(
 ) -> AvatarRunner:
     """A runner of the settings' avatar, not yet started; loads the decoder unless one is given."""
     motion = MotionStream(seed=settings.avatar.seed, viseme_net=VisemeNet())
-    return AvatarRunner(decoder or open_decoder(settings.avatar), motion, sink, clock=clock)
+    runner = AvatarRunner(decoder or open_decoder(settings.avatar), motion, sink, clock=clock)
+    runner.set_controls(asked_of(settings.avatar))
+    return runner
 
 
 def settle_memory() -> None:

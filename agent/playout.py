@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from avatar.audio.phones import TimedPhone
 from avatar.clock import FRAME_SAMPLES, STREAM_RATE
+from avatar.motion.asked_text import AskedChange
+from avatar.motion.controls import Asked
 from avatar.motion.idle import State
 from avatar.stream import AvatarStream, AVFrame
 
@@ -27,11 +29,12 @@ PIECE_SAMPLES = STREAM_RATE
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """Speech of a segment; phones count from pcm_S[0] and may run past its end."""
+    """Speech of a segment; phones and changes count from pcm_S[0] and may run past its end."""
 
     segment: int
     pcm_S: NDArray[np.int16]
     phones: Sequence[TimedPhone] | None
+    changes: Sequence[tuple[int, AskedChange]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +57,20 @@ class Become:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked of face and head while no reply asks otherwise."""
+
+    asked: Asked
+
+
+@dataclass(frozen=True, slots=True)
 class Hear:
     """The visitor's voice, int16 mono at 16 kHz."""
 
     pcm_S: NDArray[np.int16]
 
 
-Order = Push | End | Clear | Become | Hear
+Order = Push | End | Clear | Become | Ask | Hear
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +161,13 @@ class Playout:
         """A segment is open, being said or waiting to be reported."""
         return bool(self._segments)
 
-    def push(self, pcm_S: NDArray[np.int16], phones: Sequence[TimedPhone] | None = None, text: str = "") -> int:
+    def push(
+        self,
+        pcm_S: NDArray[np.int16],
+        phones: Sequence[TimedPhone] | None = None,
+        text: str = "",
+        changes: Sequence[tuple[int, AskedChange]] = (),
+    ) -> int:
         """Speech int16 [samples] of the open segment, which is opened if need be; returns its number."""
         segment = self._open()
         start = segment.pushed
@@ -159,9 +175,10 @@ class Playout:
         if text and len(pcm_S):
             segment.texts.append((start, segment.pushed, text))
         for at in range(0, len(pcm_S), PIECE_SAMPLES):
-            # The first piece tells the phones of all.
+            # The first piece tells the phones and changes of all.
             told = phones if at == 0 or phones is None else []
-            self._orders.append(Push(segment.number, pcm_S[at : at + PIECE_SAMPLES], told))
+            asked = changes if at == 0 else ()
+            self._orders.append(Push(segment.number, pcm_S[at : at + PIECE_SAMPLES], told, asked))
         return segment.number
 
     def end(self) -> int:
@@ -183,7 +200,7 @@ class Playout:
         self.epoch += 1
         return finished
 
-    def tell(self, order: Become | Hear) -> None:
+    def tell(self, order: Become | Ask | Hear) -> None:
         """Something that is not speech."""
         self._orders.append(order)
 
@@ -254,13 +271,15 @@ class StreamDriver:
         for order in orders:
             match order:
                 case Push():
-                    self._numbers[self._stream.push_audio(order.pcm_S, order.phones)] = order.segment
+                    self._numbers[self._stream.push_audio(order.pcm_S, order.phones, order.changes)] = order.segment
                 case End():
                     self._numbers[self._stream.end_segment()] = order.segment
                 case Clear():
                     self._stream.clear()
                 case Become():
                     self._stream.set_state(order.state)
+                case Ask():
+                    self._stream.set_controls(order.asked)
                 case Hear():
                     self._stream.hear(order.pcm_S)
         frame = self._stream.next_frame(render=False, hold=hold)

@@ -22,9 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.clock import Clock, MonotonicClock, ThreadWorker, Worker
-from agent.playout import Become, Cue, Finished, Hear, Playout, Step, StreamDriver
+from agent.playout import Ask, Become, Cue, Finished, Hear, Playout, Step, StreamDriver
 from avatar.audio.phones import TimedPhone
 from avatar.clock import FPS, FRAME_SAMPLES, STREAM_RATE
+from avatar.motion.asked_text import AskedChange
+from avatar.motion.controls import Asked
 from avatar.motion.idle import State
 from avatar.motion.stream import MotionStream
 from avatar.render.output import FrameFormat
@@ -196,9 +198,18 @@ class AvatarRunner:
             self._room.clear()
             await self._room.wait()
 
-    def push(self, pcm_S: NDArray[np.int16], phones: Sequence[TimedPhone] | None = None, text: str = "") -> int:
-        """Say this: int16 [samples] mono at 24 kHz, phone times from its first sample, its words for captions."""
-        return self._playout.push(pcm_S, phones, text)
+    def push(
+        self,
+        pcm_S: NDArray[np.int16],
+        phones: Sequence[TimedPhone] | None = None,
+        text: str = "",
+        changes: Sequence[tuple[int, AskedChange]] = (),
+    ) -> int:
+        """Say this: int16 [samples] mono at 24 kHz, phone times from its first sample, its words for captions.
+
+        changes: what is asked of the face from a sample on (from pcm_S[0]), until the segment is over or cleared.
+        """
+        return self._playout.push(pcm_S, phones, text, changes)
 
     def end_segment(self) -> int:
         """What was pushed since the last end or clear is complete; returns the segment's number."""
@@ -226,6 +237,10 @@ class AvatarRunner:
     def set_state(self, state: State) -> None:
         """What the avatar is doing."""
         self._playout.tell(Become(state))
+
+    def set_controls(self, asked: Asked) -> None:
+        """What is asked of face and head from the next frame on, except where a reply asks otherwise (see `push`)."""
+        self._playout.tell(Ask(asked))
 
     def hear(self, pcm_S: NDArray[np.int16]) -> None:
         """The visitor's voice, int16 mono at 16 kHz, for nods."""

@@ -44,6 +44,7 @@ from agent.runner import AvatarRunner
 from agent.speech.errors import SpeechError
 from agent.speech.tts import TEXT_KEY, VisavisTTS, speak
 from agent.speech.voice import Voice
+from agent.tags import strip_tags, without_tags
 from avatar.clock import STREAM_RATE
 from avatar.motion.idle import State
 from config import Settings
@@ -295,7 +296,11 @@ class _Speaker(Agent):
             async for _ in words:
                 pass
             # A second of silence carries the words to the captions.
-            yield _silence(words.text, STREAM_RATE)
+            yield _silence(strip_tags(words.text), STREAM_RATE)
+
+    def transcription_node(self, text: AsyncIterable[str], model_settings: ModelSettings) -> AsyncGenerator[str, None]:
+        """What goes into the history: the words without their tags."""
+        return without_tags(text)
 
 
 class _Words:

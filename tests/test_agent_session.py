@@ -190,8 +190,8 @@ async def test_phones_and_words_reach_the_avatar_untouched() -> None:
     async with scene() as s:
         pushed: list[tuple[int, Any, str]] = []
         push = s.runner.push
-        s.runner.push = lambda pcm, phones=None, text="": (  # type: ignore[method-assign]
-            pushed.append((len(pcm), phones, text)), push(pcm, phones, text),
+        s.runner.push = lambda pcm, phones=None, text="", changes=(): (  # type: ignore[method-assign]
+            pushed.append((len(pcm), phones, text)), push(pcm, phones, text, changes),
         )[1]  # fmt: skip
         await s.conversation.type("Hi")
         await s.until(lambda: pushed)

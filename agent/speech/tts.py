@@ -10,8 +10,8 @@ from livekit import rtc
 from livekit.agents import APIConnectionError, tts, utils
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, APIConnectOptions
 
-from agent.speech.clauses import ClauseSplitter
 from agent.speech.errors import SpeechError
+from agent.speech.tagged import TaggedPiece, TaggedSplitter, TagPlacer
 from agent.speech.voice import SpeechChunk, Voice
 from avatar.clock import STREAM_RATE
 
@@ -21,6 +21,9 @@ PHONES_KEY = "visavis.phones"
 TEXT_KEY = "visavis.text"
 """`frame.userdata[TEXT_KEY]`: the words said in the frame."""
 
+CHANGES_KEY = "visavis.changes"
+"""`frame.userdata[CHANGES_KEY]`: tuple[(sample of the frame, AskedChange), ...]; absent without tags."""
+
 _AHEAD = 2
 """Clauses synthesised before they are wanted: enough to never run dry, few enough to waste little on a barge-in."""
 
@@ -29,20 +32,24 @@ async def speak_chunks(voice: Voice, text: AsyncIterable[str | object]) -> Async
     """Say streaming text: one chunk for each clause, the first before the text is complete.
 
     Anything in `text` that is no string is a flush: what came before it is spoken without waiting for more.
+    Tags in the text (agent/tags.py) are not spoken: they come as `SpeechChunk.changes`, at the words after them.
     The text is read and synthesised at most two clauses ahead of the caller. Closing the iterator stops both.
     Raises what `text` raises, and SpeechError.
     """
+    placer = TagPlacer()
     queue: asyncio.Queue[SpeechChunk | Exception | None] = asyncio.Queue(_AHEAD)
 
-    async def say(pieces: list[str]) -> None:
+    async def say(pieces: list[TaggedPiece]) -> None:
         for piece in pieces:
-            async with aclosing(voice.synthesize(piece)) as chunks:
+            async with aclosing(voice.synthesize(piece.text)) as chunks:
                 async for chunk in chunks:
-                    await queue.put(chunk)
+                    if len(chunk.pcm_S):
+                        await queue.put(placer.place(piece, chunk))
+            placer.end(piece)
 
     async def produce() -> None:
         try:
-            splitter = ClauseSplitter()
+            splitter = TaggedSplitter()
             async for part in text:
                 await say(splitter.push(part) if isinstance(part, str) else splitter.flush())
             await say(splitter.flush())
@@ -77,6 +84,8 @@ def to_frame(chunk: SpeechChunk) -> rtc.AudioFrame:
     if chunk.phones is not None:
         frame.userdata[PHONES_KEY] = chunk.phones
     frame.userdata[TEXT_KEY] = chunk.text
+    if chunk.changes:
+        frame.userdata[CHANGES_KEY] = chunk.changes
     return frame
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from agent.speech.clauses import split_text
 from avatar.audio.phones import TimedPhone
 from avatar.clock import STREAM_RATE
+from avatar.motion.asked_text import AskedChange
 
 LEAD_S = 0.05
 """Silence kept before the first phone: synthesisers start with about 0.2 s of it, which the visitor would wait."""
@@ -38,11 +39,13 @@ class SpeechChunk:
     phones: times from the first sample of this chunk, in order, inside the chunk; None when the voice does not
         know them (then the lips follow the sound).
     text: what is said in it.
+    changes: what is asked of the face from a sample of this chunk on.
     """
 
     pcm_S: NDArray[np.int16]
     phones: list[TimedPhone] | None
     text: str = ""
+    changes: tuple[tuple[int, AskedChange], ...] = ()
 
     @property
     def duration_s(self) -> float:
