@@ -187,6 +187,11 @@ class VisemeBatch:
             while any(net.queue.frames_ready(self._step.frames) for net in self._nets):
                 self._call()
 
+    def warm_up(self) -> None:
+        """Capture the graph, by a call for nobody."""
+        with self.lock:
+            self._call()
+
     def _call(self) -> None:
         step = self._step
         pcm_BS, frames_B, flags_2B = self._pcm_BS.numpy(), self._frames_B.numpy(), self._flags_2B.numpy()

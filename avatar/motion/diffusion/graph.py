@@ -18,9 +18,12 @@ class Replayed:
     memory) and may be run any number of times before the capture counts: what it changes is put back.
     """
 
-    def __init__(self, step: Callable[[], None], device: torch.device, keeps: list[torch.Tensor]) -> None:
-        """keeps: tensors that `step` changes from one call to the next."""
-        self._step, self._device, self._keeps = step, device, keeps
+    def __init__(
+        self, step: Callable[[], None], device: torch.device, keeps: list[torch.Tensor], *, tf32: bool = False
+    ) -> None:
+        """keeps: tensors that `step` changes from one call to the next. tf32: float32 matrix products on CUDA may use
+        10 bits of mantissa."""
+        self._step, self._device, self._keeps, self._tf32 = step, device, keeps, tf32
         self._graph: torch.cuda.CUDAGraph | None = None
 
     @torch.inference_mode()
@@ -30,7 +33,12 @@ class Replayed:
             self._step()
             return
         if self._graph is None:
-            self._graph = self._capture()
+            allowed = torch.backends.cuda.matmul.allow_tf32
+            torch.backends.cuda.matmul.allow_tf32 = self._tf32  # which kernels are recorded
+            try:
+                self._graph = self._capture()
+            finally:
+                torch.backends.cuda.matmul.allow_tf32 = allowed
         self._graph.replay()
 
     def _capture(self) -> torch.cuda.CUDAGraph:
