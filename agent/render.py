@@ -18,6 +18,7 @@ from agent.shots import SETTLE_FRAMES, Shot, driven_shots, spoken_shots
 from agent.source import Source, from_audio, from_text, silence
 from avatar.clock import FPS, FRAME_SAMPLES
 from avatar.errors import AudioError
+from avatar.motion.asked_text import asked_of
 from avatar.motion.capture import Capture, load_motion
 from config import ConfigError, Settings
 
@@ -61,6 +62,7 @@ def render_clip(
         shots = driven_shots(decoder, capture.motion_TD, source, MotionStream(seed=seed))
     else:
         stream = AvatarStream(decoder, MotionStream(seed=seed, viseme_net=VisemeNet()))
+        stream.set_controls(asked_of(settings.avatar))
         shots = spoken_shots(stream, source)
     prepared_s = time.perf_counter() - started
 

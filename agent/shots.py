@@ -38,7 +38,7 @@ def spoken_shots(stream: AvatarStream, source: Source) -> Iterator[Shot]:
     settled = 0
     while settled < SETTLE_FRAMES:
         while pending is not None and stream.queued_samples < AHEAD_SAMPLES:
-            stream.push_audio(pending.pcm_S, pending.phones)
+            stream.push_audio(pending.pcm_S, pending.phones, pending.changes)
             pending = next(source.chunks, None)
             if pending is None:
                 stream.end_segment()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,11 @@ from agent.captions import Cue
 from avatar.audio.phones import TimedPhone
 from avatar.clock import STREAM_RATE
 from avatar.errors import AudioError
+from avatar.motion.asked_text import AskedChange
 from config import Settings
+
+if TYPE_CHECKING:
+    from agent.speech.voice import SpeechChunk, Voice
 
 MAX_TEXT = 100_000
 """Longest text in characters; about two hours of speech."""
@@ -23,10 +27,11 @@ MAX_TEXT = 100_000
 
 @dataclass(slots=True)
 class Chunk:
-    """Some speech at 24 kHz, with its phones when the synthesiser told them."""
+    """Some speech at 24 kHz, its phones when the synthesiser told them, and what its tags ask from which sample on."""
 
     pcm_S: NDArray[np.int16]
     phones: list[TimedPhone] | None = None
+    changes: Sequence[tuple[int, AskedChange]] = ()
 
 
 @dataclass(slots=True)
@@ -68,23 +73,25 @@ def from_text(settings: Settings, text: str) -> Source:
     return source
 
 
-def _spoken(voice: Any, text: str, cues: list[Cue]) -> Iterator[Chunk]:
+def _spoken(voice: Voice, text: str, cues: list[Cue]) -> Iterator[Chunk]:
     """Synthesise sentence by sentence, on demand, from synchronous code."""
-    from agent.speech.clauses import split_text
+    from agent.speech.tagged import TagPlacer, split_tagged
 
     position = 0
+    placer = TagPlacer()
     with asyncio.Runner() as runner:
         try:
-            for sentence in split_text(text):
-                chunks = runner.run(_collect(voice, sentence))
+            for sentence in split_tagged(text):
+                chunks = [placer.place(sentence, chunk) for chunk in runner.run(_collect(voice, sentence.text))]
+                placer.end(sentence)
                 start = position
                 for chunk in chunks:
                     position += len(chunk.pcm_S)
-                    yield chunk
-                cues.append(Cue(start, position, sentence))
+                    yield Chunk(chunk.pcm_S, chunk.phones, chunk.changes)
+                cues.append(Cue(start, position, sentence.text))
         finally:
             runner.run(voice.aclose())
 
 
-async def _collect(voice: Any, sentence: str) -> list[Chunk]:
-    return [Chunk(c.pcm_S, c.phones) async for c in voice.synthesize(sentence)]
+async def _collect(voice: Voice, sentence: str) -> list[SpeechChunk]:
+    return [chunk async for chunk in voice.synthesize(sentence)]

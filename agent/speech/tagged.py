@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
-from agent.speech.clauses import ClauseSplitter
+from agent.speech.clauses import FIRST_CLAUSE_CHARS, MAX_CHARS, ClauseSplitter
 from agent.speech.voice import SpeechChunk
 from agent.tags import TagReader
 from avatar.audio.phones import TimedPhone
@@ -34,9 +34,10 @@ class TaggedPiece:
 class TaggedSplitter:
     """`ClauseSplitter` for text with tags: the pieces, joined, are the text without them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, first_clause_chars: int | None = FIRST_CLAUSE_CHARS) -> None:
+        """first_clause_chars: see ClauseSplitter."""
         self._tags = TagReader()
-        self._clauses = ClauseSplitter()
+        self._clauses = ClauseSplitter(first_clause_chars=first_clause_chars)
         self._coming: list[tuple[int, AskedChange]] = []
         self._read = 0  # characters given to the splitter
         self._cut = 0  # characters of the pieces that have come out of it
@@ -64,6 +65,15 @@ class TaggedSplitter:
         inside = [(at - start, change) for at, change in self._coming if at < self._cut]
         del self._coming[: len(inside)]
         return TaggedPiece(text, tuple(inside))
+
+
+def split_tagged(text: str) -> Iterator[TaggedPiece]:
+    """Pieces of a whole text, lazily."""
+    splitter = TaggedSplitter(first_clause_chars=None)
+    step = 4 * MAX_CHARS
+    for start in range(0, len(text), step):
+        yield from splitter.push(text[start : start + step])
+    yield from splitter.flush()
 
 
 class TagPlacer:
