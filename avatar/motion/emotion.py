@@ -35,12 +35,12 @@ EMOTION_NAMES: Final = (NEUTRAL, *EMOTIONS)
 # Channels without a side stand for both; head in degrees. Smiles are a little stronger on the person's left.
 _OFFSETS: Final[dict[str, dict[str, float]]] = {
     "warm": {
-        "mouthSmile": 0.34, "mouthDimple": 0.06, "cheekSquint": 0.22, "eyeSquint": 0.10,
-        "browInnerUp": 0.12, "browOuterUp": 0.05, "headRoll": 1.6, "headPitch": -0.4,
+        "mouthSmile": 0.30, "mouthDimple": 0.05, "cheekSquint": 0.18, "eyeSquint": 0.12,
+        "browInnerUp": 0.22, "browOuterUp": 0.05, "headRoll": 2.2, "headPitch": -0.6, "headLogScale": 0.008,
     },
     "happy": {
-        "mouthSmile": 0.60, "mouthDimple": 0.12, "cheekSquint": 0.50, "eyeSquint": 0.22,
-        "browInnerUp": 0.14, "browOuterUp": 0.20, "headPitch": 0.8,
+        "mouthSmile": 0.62, "mouthDimple": 0.12, "cheekSquint": 0.52, "eyeSquint": 0.22,
+        "browInnerUp": 0.10, "browOuterUp": 0.24, "headPitch": 0.9,
     },
     "sad": {
         "browInnerUp": 0.68, "browDown": 0.12, "eyeBlink": 0.16, "eyeSquint": 0.08,
@@ -59,14 +59,15 @@ _OFFSETS: Final[dict[str, dict[str, float]]] = {
     },
 }  # fmt: skip
 
-# What would part the lips: added in full when speech has them well apart, not at all when they are closed.
+# What would part the lips (or, pressed together at rest, now lets go of them): added in full when speech has them well
+# apart, not at all when they are closed.
 _OPEN_OFFSETS: Final[dict[str, dict[str, float]]] = {
     "warm": {"mouthUpperUp": 0.06},
     "happy": {"mouthUpperUp": 0.16, "mouthStretch": 0.06},
-    "sad": {"mouthLowerDown": 0.03},
-    "concerned": {"mouthStretch": 0.06},
+    "sad": {"mouthLowerDown": 0.03, "mouthShrugLower": -0.10},
+    "concerned": {"mouthStretch": 0.06, "mouthPress": -0.04},
     "surprised": {"mouthUpperUp": 0.06, "mouthFunnel": 0.06},
-    "firm": {"mouthLowerDown": 0.10, "mouthUpperUp": 0.03},
+    "firm": {"mouthLowerDown": 0.10, "mouthUpperUp": 0.03, "mouthPress": -0.14},
 }
 
 _FREE_GAP: Final = 0.12
