@@ -18,6 +18,7 @@ import Stemmer
 from config.settings import DialogueSettings
 from dialogue.passages import Passage, read_folder
 from dialogue.protocol import DialogueError, Message
+from dialogue.tags import words_of
 
 MIN_COVERAGE = 0.5
 """Least share of the question's information (sum of idf) that the passage must contain to count as an answer."""
@@ -70,7 +71,9 @@ class Knowledge:
             self._passages = await asyncio.to_thread(read_folder, folder)
         # A question counts three times: what people ask is closer to a heading than to a body.
         documents = [
-            self._tokens(" ".join([p.source, *[p.title] * 3, *[q for q in p.questions for _ in range(3)], p.text]))
+            self._tokens(
+                " ".join([p.source, *[p.title] * 3, *[q for q in p.questions for _ in range(3)], words_of(p.text)])
+            )
             for p in self._passages
         ]
         self._terms = [frozenset(tokens) for tokens in documents]
@@ -92,7 +95,7 @@ class Knowledge:
         sentences = ["hello", "goodbye", "thank you", "please repeat that", "say that again", "what can you do"]
         for passage in self._passages:
             sentences += [passage.title, *passage.questions]
-            sentences += [s for s in re.split(r"(?<=[.!?])\s+", passage.text) if s]
+            sentences += [s for s in re.split(r"(?<=[.!?])\s+", words_of(passage.text)) if s]
         return sentences
 
     async def reply(self, history: Sequence[Message], *, session_id: str) -> AsyncIterator[str]:

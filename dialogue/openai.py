@@ -11,6 +11,7 @@ import openai
 
 from config.settings import DialogueSettings
 from dialogue.protocol import DialogueError, Message
+from dialogue.tags import INSTRUCTION
 from dialogue.timeouts import bounded
 
 log = logging.getLogger("visavis.dialogue")
@@ -63,7 +64,8 @@ class OpenAIDialogue:
         settings = self._settings
         if self._client is None:
             raise DialogueError("The dialogue is not open.", retryable=False)
-        messages: list[Any] = [{"role": "system", "content": settings.system_prompt}] if settings.system_prompt else []
+        prompt = "\n\n".join(part for part in (settings.system_prompt, settings.emotion_tags and INSTRUCTION) if part)
+        messages: list[Any] = [{"role": "system", "content": prompt}] if prompt else []
         messages += [{"role": m.role, "content": m.text} for m in history[-settings.max_history :]]
         attempt = 0
         while True:
