@@ -174,7 +174,7 @@ class Kiosk:
             if visit is None:
                 visit = self._visit = Visit(self._settings, self._decoder, self._parts, on_over=self._on_over)
             self._socket = socket
-            outbox.text(self._hello(secret).model_dump_json())
+            outbox.text(self._hello(secret, visit).model_dump_json())
             visit.attach(outbox)
         try:
             await self._converse(socket, visit, outbox)
@@ -208,7 +208,7 @@ class Kiosk:
             await socket.send(told.model_dump_json())
             await socket.close(code, error)
 
-    def _hello(self, secret: str) -> protocol.Hello:
+    def _hello(self, secret: str, visit: Visit) -> protocol.Hello:
         session = self._settings.session
         return protocol.Hello(
             session=secret,
@@ -221,6 +221,7 @@ class Kiosk:
             alpha=self._format.transparent,
             disclosure=session.disclosure,
             debug=session.debug,
+            controls=protocol.Offer.of(visit.asked) if session.debug else None,
         )
 
     async def _converse(self, socket: ServerConnection, visit: Visit, outbox: Outbox) -> None:

@@ -14,15 +14,30 @@ from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from avatar.clock import FPS, MIC_RATE, STREAM_RATE
+from avatar.motion.asked_text import (
+    AZIMUTH_DEG,
+    ELEVATION_DEG,
+    FARTHEST,
+    NEAREST,
+    AskedChange,
+    emotion_text,
+    parse_emotion,
+)
+from avatar.motion.controls import Asked
+from avatar.motion.emotion import EMOTION_NAMES
 
 HEADER: Final = struct.Struct("<BBHIQ")
 """u8 kind, u8 flags, u16 reserved, u32 epoch, u64 sample; little-endian."""
 FLAG_SPEECH: Final = 1
 MAX_TEXT: Final = 2000
 """Longest typed message in characters."""
+MAX_EMOTION: Final = 120
+CONTROLS_VERSION: Final = 1
+"""Of what `controls` holds."""
 MAX_MICROPHONE_SAMPLES: Final = MIC_RATE // 2
 """Longest microphone message: half a second."""
 MAX_MESSAGE_BYTES: Final = HEADER.size + 2 * MAX_MICROPHONE_SAMPLES
@@ -45,6 +60,51 @@ class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Wish(_Message):
+    """What is asked of face and head; see avatar/motion/asked_text.py for the form of `emotion`.
+
+    gaze: degrees towards the picture's right, and up. distance: a multiple of the portrait's own, below 1 is nearer.
+    """
+
+    emotion: Annotated[str, Field(min_length=1, max_length=MAX_EMOTION)]
+    liveliness: Annotated[float, Field(ge=0, le=1)]
+    gaze: tuple[
+        Annotated[float, Field(ge=-AZIMUTH_DEG, le=AZIMUTH_DEG)],
+        Annotated[float, Field(ge=-ELEVATION_DEG, le=ELEVATION_DEG)],
+    ]
+    distance: Annotated[float, Field(ge=NEAREST, le=FARTHEST)]
+
+    @field_validator("emotion")
+    @classmethod
+    def _is_emotion(cls, value: str) -> str:
+        try:
+            parse_emotion(value)
+        except ValueError:
+            raise PydanticCustomError("emotion", "is no emotion, such as warm:0.6 or happy:0.5+surprised:0.3") from None
+        return value
+
+    def change(self) -> AskedChange:
+        """As the avatar understands it."""
+        return AskedChange(parse_emotion(self.emotion), self.liveliness, self.gaze, self.distance)
+
+
+class Offer(Wish):
+    """The motion's controls as they stand, for a page that may change them."""
+
+    version: Literal[1] = CONTROLS_VERSION
+    emotions: tuple[str, ...] = EMOTION_NAMES
+
+    @classmethod
+    def of(cls, asked: Asked) -> Offer:
+        """The controls at what is asked."""
+        return cls(
+            emotion=emotion_text(asked),
+            liveliness=asked.liveliness,
+            gaze=(asked.gaze_azimuth_deg, asked.gaze_elevation_deg),
+            distance=min(max(asked.distance, NEAREST), FARTHEST),
+        )
+
+
 class Hello(_Message):
     """First message after the connection: what this is."""
 
@@ -61,6 +121,7 @@ class Hello(_Message):
     alpha: bool
     disclosure: str
     debug: bool
+    controls: Offer | None = None
 
 
 class StateMessage(_Message):
@@ -158,6 +219,13 @@ class Mute(_Message):
     muted: bool
 
 
+class Controls(Wish):
+    """The motion's controls were moved; honoured with `session.debug` only."""
+
+    type: Literal["controls"] = "controls"
+    version: Literal[1]
+
+
 class Played(_Message):
     """Which sample is being heard; av_offset_ms: (centre of the shown frame - sample being heard) / 24."""
 
@@ -172,7 +240,8 @@ class ClientBye(_Message):
     type: Literal["bye"]
 
 
-ClientMessage = Annotated[Start | Text | Stop | Mute | Played | ClientBye, Field(discriminator="type")]
+AnyClient = Start | Text | Stop | Mute | Controls | Played | ClientBye
+ClientMessage = Annotated[AnyClient, Field(discriminator="type")]
 _CLIENT: Final[TypeAdapter[Any]] = TypeAdapter(ClientMessage)
 
 
@@ -184,15 +253,27 @@ class MicrophonePacket:
     pcm_S: NDArray[np.int16]
 
 
-def parse_text(text: str) -> Start | Text | Stop | Mute | Played | ClientBye:
+def parse_text(text: str) -> AnyClient:
     """A client's control message. Raises ProtocolError."""
     try:
-        message: Start | Text | Stop | Mute | Played | ClientBye = _CLIENT.validate_json(text)
+        message: AnyClient = _CLIENT.validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ProtocolError(f"{where + ': ' if where else ''}{first['msg']}") from None
+        raise _protocol_error(error) from None
     return message
+
+
+def parse_controls(text: str) -> Controls:
+    """A `controls` message that comes by itself (a room's RPC). Raises ProtocolError."""
+    try:
+        return Controls.model_validate_json(text)
+    except ValidationError as error:
+        raise _protocol_error(error) from None
+
+
+def _protocol_error(error: ValidationError) -> ProtocolError:
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return ProtocolError(f"{where + ': ' if where else ''}{first['msg']}")
 
 
 def parse_media(data: bytes) -> MicrophonePacket:

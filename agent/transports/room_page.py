@@ -9,13 +9,16 @@ from __future__ import annotations
 import datetime as dt
 import hmac
 import secrets
+from typing import Any
 
 from aiohttp import web
 from livekit import api
 
 from agent.errors import Unavailable
 from agent.transports.gate import Bucket
+from agent.transports.protocol import Offer
 from agent.transports.static import DIST
+from avatar.motion.asked_text import asked_of
 from config import Settings
 
 TOKEN_TTL = dt.timedelta(minutes=10)
@@ -106,8 +109,15 @@ class RoomPage:
                 "disclosure": session.disclosure,
                 "language": session.language,
                 "debug": session.debug,
+                "controls": self._controls(),
             }
         )
+
+    def _controls(self) -> dict[str, Any] | None:
+        """The motion's controls as a visit begins with them, for a page that may change them."""
+        if not self._settings.session.debug:
+            return None
+        return Offer.of(asked_of(self._settings.avatar)).model_dump(mode="json")
 
     async def _index(self, request: web.Request) -> web.FileResponse:
         return web.FileResponse(DIST / "index.html")

@@ -1,7 +1,8 @@
 """One visit in a LiveKit room: the visitor's track and chat in, the avatar's tracks, state and captions out.
 
 Topics and attributes are LiveKit's own (`lk.chat`, `lk.transcription`, `lk.agent.state`), so that any LiveKit client
-can show them; ours are the RPC `visavis.stop` and the data topic `visavis.latency`. docs/web.md lists them.
+can show them; ours are the RPCs `visavis.stop` and `visavis.controls` and the data topic `visavis.latency`.
+docs/web.md lists them.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from agent.microphone import MicrophoneFull
 from agent.runner import AvatarRunner
 from agent.session import Conversation, EndReason, Parts
 from agent.transports.gate import Bucket
+from agent.transports.protocol import ProtocolError, parse_controls
 from agent.transports.room_media import RoomSink
 from avatar.clock import MIC_RATE
+from avatar.motion.asked_text import asked_of
 from avatar.motion.idle import State
 from config import Settings
 
@@ -33,6 +36,9 @@ TOPIC_CHAT: Final = "lk.chat"
 TOPIC_TRANSCRIPTION: Final = "lk.transcription"
 TOPIC_LATENCY: Final = "visavis.latency"
 RPC_STOP: Final = "visavis.stop"
+RPC_CONTROLS: Final = "visavis.controls"
+ERROR_CONTROLS: Final = 2001
+"""RPC error of our own; LiveKit keeps 1001 to 1999."""
 ATTRIBUTE_STATE: Final = "lk.agent.state"
 ATTRIBUTE_SEGMENT: Final = "lk.segment_id"
 ATTRIBUTE_FINAL: Final = "lk.transcription_final"
@@ -99,6 +105,7 @@ class RoomVisit:
             await self._conversation.start()
             room.register_text_stream_handler(TOPIC_CHAT, self._on_chat)
             room.local_participant.register_rpc_method(RPC_STOP, self._on_stop)
+            room.local_participant.register_rpc_method(RPC_CONTROLS, self._on_controls)
             await self._ended.wait()
         finally:
             await self.aclose()
@@ -206,6 +213,16 @@ class RoomVisit:
     async def _on_stop(self, call: rtc.RpcInvocationData) -> str:
         if call.caller_identity == self._visitor:
             self._conversation.stop()
+        return ""
+
+    async def _on_controls(self, call: rtc.RpcInvocationData) -> str:
+        if call.caller_identity != self._visitor or not self._settings.session.debug:
+            raise rtc.RpcError(ERROR_CONTROLS, "The motion's controls are off: set session.debug to use them.")
+        try:
+            change = parse_controls(call.payload).change()
+        except ProtocolError as error:
+            raise rtc.RpcError(ERROR_CONTROLS, str(error)) from None
+        self._runner.set_controls(change.over(asked_of(self._settings.avatar)))
         return ""
 
     # To the room

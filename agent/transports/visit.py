@@ -22,6 +22,7 @@ from agent.transports import protocol
 from agent.transports.gate import Bucket
 from agent.transports.outbox import Outbox
 from avatar.clock import MIC_RATE
+from avatar.motion.asked_text import asked_of
 from avatar.motion.idle import State
 from avatar.stream import AVFrame, FrameDecoder
 from config import Settings
@@ -71,6 +72,8 @@ class Visit:
         self._on_over = on_over
         self._runner = build_runner(settings, decoder=decoder)
         self._runner.events.failed = lambda error: self.ended("error")
+        self.asked = asked_of(settings.avatar)
+        """What is asked of face and head while no reply asks otherwise."""
         self._conversation: Conversation | None = None
         self._opening = asyncio.Lock()
         self._outbox: Outbox | None = None
@@ -132,6 +135,8 @@ class Visit:
                 if muted and not self._muted and self._conversation is not None:
                     self._conversation.close_turn()
                 self._muted = muted
+            case protocol.Controls() as controls:
+                self._ask(controls)
             case protocol.Played(sample=sample, av_offset_ms=offset):
                 self._played = {"played_sample": float(sample)}
                 if offset is not None:
@@ -195,6 +200,13 @@ class Visit:
         self._runner.events.failed = lambda error: self.ended("error")
         self._runner.set_state(State.IDLE)
         self.state(State.IDLE)
+
+    def _ask(self, controls: protocol.Controls) -> None:
+        if not self._settings.session.debug:
+            self.problem("controls_off", "The motion's controls are off.", "Set session.debug to use them.")
+            return
+        self.asked = controls.change().over(self.asked)
+        self._runner.set_controls(self.asked)
 
     def _hear(self, packet: protocol.MicrophonePacket) -> None:
         if not self._heard.take(len(packet.pcm_S)):
