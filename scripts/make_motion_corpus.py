@@ -227,7 +227,7 @@ def act(source: str, name: str, scene: Scene, net: VisemeNet | None, rng: np.ran
 
 
 def teacher_clip(index: int, talkers: Talkers) -> MotionClip:
-    """Clip `index` of the synthetic corpus: the same clip whenever it is made."""
+    """Clip `index` of the synthetic corpus: the same scene whenever it is made (espeak-ng itself varies a little)."""
     rng = np.random.default_rng([_SEED, index])
     held_out = index % 10 == 9
     voice = talkers.voice(rng, unheard=held_out and index % 20 == 9)

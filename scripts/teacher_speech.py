@@ -52,7 +52,7 @@ class Talkers:
 
     def __init__(self, *, engines: tuple[str, ...] = ("espeak", "flite", "festival"), recorded: list[Path]) -> None:
         """engines: those that are installed; recorded: real speech that a visitor may say (may be empty)."""
-        self._espeak = Espeak()
+        self._espeak = Espeak() if "espeak" in engines else None  # one per process
         self._engines = [(name, share) for name, share in _ENGINES if name in engines]
         self._recorded = recorded
         self._words = dictionary_words()
@@ -62,7 +62,7 @@ class Talkers:
         names, shares = zip(*self._engines, strict=True)
         engine = str(rng.choice(names, p=np.array(shares) / sum(shares)))
         warp = float(np.exp(rng.normal(0.0, 0.09)))
-        if unheard and engine == "festival":
+        if unheard and engine == "festival" and self._espeak is not None:
             engine = "espeak"
         if engine == "flite":
             name = HELD_OUT_FLITE if unheard else str(rng.choice(list(_FLITE_SHARES), p=list(_FLITE_SHARES.values())))
@@ -70,6 +70,7 @@ class Talkers:
             return Voice(engine, name, float(rng.uniform(0.72, 1.4)), pitch, 50, warp)
         if engine == "festival":
             return Voice(engine, "slt", 1.0, None, 50, float(np.exp(rng.normal(0.0, 0.14))))
+        assert self._espeak is not None
         variants = [v for i, v in enumerate(self._espeak.variants) if (i % 10 == 9) == unheard]
         variant = "+" + variants[int(rng.integers(len(variants)))]
         if not unheard and rng.random() < 0.2:
@@ -121,6 +122,7 @@ class Talkers:
             return festival(texts)
         if voice.engine == "flite":
             return [flite(text, voice.name, voice.rate, voice.pitch) for text in texts]
+        assert self._espeak is not None
         pitch = int(voice.pitch or 50)
         spoken = [self._espeak.speak(text, voice.name, round(voice.rate), pitch, voice.spread) for text in texts]
         return [u for u in spoken if u is not None and len(u.pcm_S) > _SHORTEST_S * u.rate]
