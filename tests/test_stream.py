@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -15,8 +16,10 @@ from avatar.audio.phones import PHONES, TimedPhone
 from avatar.clock import FRAME_SAMPLES, STREAM_RATE
 from avatar.motion import space
 from avatar.motion.articulation import SPEECH_CHANNELS
+from avatar.motion.protocol import Motion
 from avatar.motion.stream import CLOSE_FRAMES, MotionStream
 from avatar.stream import AvatarStream, AVFrame
+from tests.motion_stand_ins import WildNet, diffusion
 
 MOUTH = np.flatnonzero(SPEECH_CHANNELS)
 JAW = space.INDEX["jawOpen"]
@@ -54,8 +57,16 @@ class Played:
         self.frames += [self.stream.next_frame() for _ in range(count)]
 
 
-def stream(seed: int = 0) -> Played:
-    return Played(AvatarStream(None, MotionStream(seed)))
+MOTIONS: dict[str, Callable[[int], Motion]] = {
+    "articulation": MotionStream,
+    "diffusion": diffusion,
+    "diffusion, a wild network": lambda seed: diffusion(seed, WildNet()),
+}
+kinds = pytest.mark.parametrize("kind", MOTIONS)
+
+
+def stream(seed: int = 0, kind: str = "articulation") -> Played:
+    return Played(AvatarStream(None, MOTIONS[kind](seed)))
 
 
 OPERATION = st.one_of(
@@ -67,10 +78,11 @@ OPERATION = st.one_of(
 )
 
 
+@kinds
 @given(operations=st.lists(OPERATION, max_size=40), seed=st.integers(0, 5))
-@settings(max_examples=120, deadline=None)
-def test_any_interleaving(operations: list[tuple[str, int]], seed: int) -> None:
-    played = stream(seed)
+@settings(max_examples=60, deadline=None)
+def test_any_interleaving(kind: str, operations: list[tuple[str, int]], seed: int) -> None:
+    played = stream(seed, kind)
     opened: set[int] = set()
     played_or_cleared = 0
     for name, amount in operations:
@@ -111,15 +123,17 @@ def test_any_interleaving(operations: list[tuple[str, int]], seed: int) -> None:
     motion_TD = np.stack([f.motion for f in frames])
     assert np.array_equal(space.clamp(motion_TD)[0], motion_TD)
     step_TD = np.abs(np.diff(motion_TD, axis=0))
-    assert step_TD[:, JAW].max(initial=0) < 0.25
+    # (a jaw that a wild network has thrown wide open still has to close within CLOSE_FRAMES)
+    assert step_TD[:, JAW].max(initial=0) < (0.45 if "wild" in kind else 0.25)
     assert step_TD[:, space.HEAD].max(initial=0) < 0.04
     assert motion_TD[-1, JAW] == 0.0
 
 
+@kinds
 @given(sizes=st.lists(st.integers(1, 9000), min_size=1, max_size=8))
-@settings(max_examples=30, deadline=None)
-def test_samples_come_out_in_order(sizes: list[int]) -> None:
-    played = stream()
+@settings(max_examples=20, deadline=None)
+def test_samples_come_out_in_order(kind: str, sizes: list[int]) -> None:
+    played = stream(kind=kind)
     for samples in sizes:
         played.push(samples)
     played.stream.end_segment()
@@ -130,33 +144,26 @@ def test_samples_come_out_in_order(sizes: list[int]) -> None:
     assert len(played.frames) == -(-played.pushed // FRAME_SAMPLES)
 
 
-def test_same_calls_same_motion() -> None:
+@kinds
+def test_same_calls_same_motion(kind: str) -> None:
     runs = []
-    for _ in range(2):
-        played = stream(3)
+    for seed in (3, 3, 4):
+        played = stream(seed, kind)
         played.push(30_000)
         played.take(10)
         played.stream.end_segment()
         played.take(60)
         runs.append(np.stack([f.motion for f in played.frames]))
-    assert np.array_equal(*runs)
-    assert not np.array_equal(runs[0], np.stack([f.motion for f in _other_seed()]))
+    assert np.array_equal(runs[0], runs[1])
+    assert not np.array_equal(runs[0], runs[2])
 
 
-def _other_seed() -> list[AVFrame]:
-    played = stream(4)
-    played.push(30_000)
-    played.take(10)
-    played.stream.end_segment()
-    played.take(60)
-    return played.frames
-
-
+@pytest.mark.parametrize("kind", ["articulation", "diffusion"])
 @given(at=st.integers(6, 60))
 @settings(max_examples=25, deadline=None)
-def test_clear_closes_the_mouth_in_120_ms_without_a_jump(at: int) -> None:
+def test_clear_closes_the_mouth_in_120_ms_without_a_jump(kind: str, at: int) -> None:
     """Positions and velocities stay continuous: the largest change of velocity is that of a smooth stop."""
-    played = stream(1)
+    played = stream(1, kind)
     played.push(3 * STREAM_RATE)
     played.take(at)
     before_TD = np.stack([f.motion for f in played.frames])[:, MOUTH]
@@ -173,8 +180,9 @@ def test_clear_closes_the_mouth_in_120_ms_without_a_jump(at: int) -> None:
     assert (first_step <= limit).all(), (opening, first_step.max())
 
 
-def test_empty_segments_end_too() -> None:
-    played = stream()
+@kinds
+def test_empty_segments_end_too(kind: str) -> None:
+    played = stream(kind=kind)
     assert [played.stream.end_segment() for _ in range(3)] == [0, 1, 2]
     played.take(4)
     assert [(f.segment, f.segment_end, f.speech) for f in played.frames] == [
@@ -182,11 +190,12 @@ def test_empty_segments_end_too() -> None:
     ]  # fmt: skip
 
 
-def test_late_audio_pauses_speech_and_is_counted() -> None:
-    played = stream()
+@kinds
+def test_late_audio_pauses_speech_and_is_counted(kind: str) -> None:
+    played = stream(kind=kind)
     played.push(STREAM_RATE // 2)
-    played.take(20)  # 12.5 frames arrived, 5 are held back as look-ahead
-    assert sum(f.speech for f in played.frames) == 7
+    played.take(20)  # 12.5 frames arrived; held back are 5 as look-ahead, or 3 and the block that needs them
+    assert sum(f.speech for f in played.frames) == (7 if kind == "articulation" else 5)
     assert played.stream.underruns == 1
     played.push(STREAM_RATE)
     played.stream.end_segment()
@@ -196,22 +205,26 @@ def test_late_audio_pauses_speech_and_is_counted() -> None:
     heard_S = np.concatenate([f.pcm for f in played.frames if f.speech])[: played.pushed]
     assert np.array_equal(heard_S, speech(played.pushed, 0))
     step_TD = np.abs(np.diff(np.stack([f.motion for f in played.frames]), axis=0))
-    assert step_TD[:, JAW].max() < 0.2
+    assert step_TD[:, JAW].max() < (0.45 if "wild" in kind else 0.21)
 
 
-def test_real_time_arrival_never_underruns() -> None:
+@kinds
+def test_real_time_arrival_never_underruns(kind: str) -> None:
     """One 40 ms chunk per frame: speech starts when the look-ahead is there and goes through."""
-    played = stream()
+    played = stream(kind=kind)
+    wait = MOTIONS[kind](0).lookahead_samples // FRAME_SAMPLES
+    assert wait == (5 if kind == "articulation" else 7)
     for _ in range(100):
         played.push(FRAME_SAMPLES)
         played.take(1)
     spoken = [f.speech for f in played.frames]
-    assert not any(spoken[:5]) and all(spoken[5:])
+    assert not any(spoken[:wait]) and all(spoken[wait:])
     assert played.stream.underruns == 0
 
 
-def test_hold_keeps_queued_speech() -> None:
-    played = stream()
+@kinds
+def test_hold_keeps_queued_speech(kind: str) -> None:
+    played = stream(kind=kind)
     played.push(STREAM_RATE)
     played.stream.end_segment()
     played.take(5)

@@ -89,10 +89,7 @@ class MotionStream:
             first push lets the viseme network listen to the whole segment.
         Raises ValueError when the audio is not int16 or a phone is unknown.
         """
-        check_pcm(pcm_S)
-        for item in phones or ():
-            if item.phone not in PHONE_TO_VISEME or not item.start_s <= item.end_s:
-                raise ValueError(f"{item} is no phone: use ARPAbet without stress or 'sil', start_s <= end_s.")
+        check_speech(pcm_S, phones)
         if len(pcm_S) == 0 and not phones:
             return
         if not self._segments or self._segments[-1].ended:
@@ -164,3 +161,11 @@ def check_pcm(pcm_S: NDArray[np.int16]) -> None:
     """Raise ValueError unless `pcm_S` is a one-dimensional int16 array."""
     if pcm_S.dtype != np.int16 or pcm_S.ndim != 1:
         raise ValueError(f"speech must be mono int16 [samples] at 24 kHz, not {pcm_S.dtype} {list(pcm_S.shape)}.")
+
+
+def check_speech(pcm_S: NDArray[np.int16], phones: Sequence[TimedPhone] | None) -> None:
+    """Raise ValueError unless `pcm_S` is speech (see check_pcm) and the phones are ones, with times in order."""
+    check_pcm(pcm_S)
+    for item in phones or ():
+        if item.phone not in PHONE_TO_VISEME or not item.start_s <= item.end_s:
+            raise ValueError(f"{item} is no phone: use ARPAbet without stress or 'sil', start_s <= end_s.")

@@ -1,0 +1,99 @@
+"""What no network may do to a face: the rules between the motion that was made and the motion that is shown.
+
+- A number that is none is the last one again; all stay inside motion/space.py; head and jaw keep to human speed.
+- Without speech the mouth does not open, and what was open closes within CLOSE_FRAMES, velocity continuous.
+- Lips that nearly meet meet: a P, B or M that stays open by a little is seen.
+- Lids that no blink is holding open.
+
+Shape suffix: D = 52.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.motion import space
+from avatar.motion.articulation import SPEECH_CHANNELS
+from avatar.motion.smooth import FadingOffset
+from avatar.motion.stream import CLOSE_FRAMES
+
+Floats = NDArray[np.float32]
+_I: Final = space.INDEX
+_JAW, _CLOSE = _I["jawOpen"], _I["mouthClose"]
+_LIDS: Final = [_I["eyeBlinkLeft"], _I["eyeBlinkRight"]]
+
+_STEMS: Final = (
+    "jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "mouthLowerDown", "mouthUpperUp", "mouthStretch",
+    "tongueHeight",
+)  # fmt: skip
+OPENING: Final = [i for i, name in enumerate(space.NAMES) if name.startswith(_STEMS)]
+"""What parts the lips or is speech by itself; smiles, frowns and presses may stay without speech."""
+
+_LIPS: Final = np.flatnonzero(SPEECH_CHANNELS)
+
+
+def _speed() -> Floats:
+    """Most that a channel may change in a frame: faster than people are, slower than an error looks."""
+    speed_D = np.full(space.DIM, 1.0, np.float32)
+    speed_D[_JAW] = speed_D[_CLOSE] = 0.2
+    for name in ("headYaw", "headPitch", "headRoll"):
+        speed_D[_I[name]] = np.radians(2.0)
+    for name in ("headX", "headY", "headLogScale"):
+        speed_D[_I[name]] = 0.02
+    for i, name in enumerate(space.ARKIT_NAMES):
+        if name.startswith("brow"):
+            speed_D[i] = 0.25
+    return speed_D
+
+
+MOST_PER_FRAME_D: Final = _speed()
+
+_NEARLY, _MET = 0.60, 0.85
+_BLINKING: Final = 0.15
+_LID_CAPS: Final = (1.0, 1.0, 0.75, 0.55, 0.4)
+"""Highest lid closure 0, 1, 2 ... frames after a blink was last asked for; sad or smiling eyes stay below the last."""
+
+
+def seal(motion_D: Floats) -> None:
+    """Close lips that nearly meet, in place: the share of the jaw's opening that the lips make good, from _NEARLY to
+    _MET, becomes a whole one. It never exceeds the opening."""
+    jaw = float(motion_D[_JAW])
+    share = min(max(float(motion_D[_CLOSE]) / max(jaw, 1e-6), 0.0), 1.0)
+    s = min(max((share - _NEARLY) / (_MET - _NEARLY), 0.0), 1.0)
+    motion_D[_CLOSE] = jaw * (share + (1.0 - share) * s * s * (3.0 - 2.0 * s))
+
+
+class Guard:
+    """Applies the rules to one frame after another."""
+
+    def __init__(self) -> None:
+        self._offset = FadingOffset(np.full(len(_LIPS), CLOSE_FRAMES))
+        self._shown_D: Floats | None = None
+        self._speaking = False
+        self._since_blink = len(_LID_CAPS)
+
+    def apply(self, made_D: Floats, *, speech: bool, blink: float, rest_jaw: float = 0.0) -> Floats:
+        """The frame to show, float32 [52].
+
+        speech: it is a frame of speech. blink: the lid closure that was asked for. rest_jaw: jawOpen at rest.
+        """
+        before_D = self._shown_D if self._shown_D is not None else space.neutral()
+        made_D = space.clamp(np.where(np.isfinite(made_D), made_D, before_D))[0]
+        if self._shown_D is not None:  # where the head is at first is nobody's jump
+            made_D = before_D + np.clip(made_D - before_D, -MOST_PER_FRAME_D, MOST_PER_FRAME_D)
+        if speech:
+            seal(made_D)
+        else:
+            made_D[OPENING] = 0.0
+            made_D[_JAW] = rest_jaw
+        made_D[_LIPS] = self._offset.apply(made_D[_LIPS], switched=self._speaking and not speech)
+        made_D[_CLOSE] = min(made_D[_CLOSE], made_D[_JAW])
+        self._since_blink = 0 if blink > _BLINKING else self._since_blink + 1
+        cap = _LID_CAPS[min(self._since_blink, len(_LID_CAPS) - 1)]
+        made_D[_LIDS] = np.minimum(made_D[_LIDS], cap)
+        self._speaking = speech
+        self._shown_D = space.clamp(made_D)[0]
+        return self._shown_D.copy()

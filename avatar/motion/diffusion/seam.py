@@ -1,0 +1,63 @@
+"""Where one window meets the next: the same noise for the same frame, and a short cross-fade.
+
+Every window drafts a few frames beyond those it is made for. The next window makes them again, knowing more; the two
+are blended over those frames, so that no window's edge can be told from its inside. When the plan changes (speech
+starts, is interrupted ...), what is left of the old window is the draft.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.motion import space
+from avatar.motion.articulation import SPEECH_CHANNELS
+
+Floats = NDArray[np.float32]
+
+FADE_FRAMES: Final = 3
+LIPS_FADE_FRAMES: Final = 1
+"""Lips are drafted with less sound than they are made with; they change over at once."""
+
+
+class FrameNoise:
+    """Standard normal numbers of each display frame, whatever window asks for them."""
+
+    def __init__(self, seed: int) -> None:
+        self._key = np.random.SeedSequence(seed).generate_state(2, np.uint64)
+
+    def rows(self, first: int, last: int) -> Floats:
+        """Rows of the display frames [first, last), float32 [.., 52]: counter-based, so any frame costs the same."""
+        rows = [
+            np.random.Generator(np.random.Philox(key=self._key, counter=[0, 0, frame, 0])).standard_normal(
+                space.DIM, np.float32
+            )
+            for frame in range(first, last)
+        ]
+        return np.stack(rows)
+
+
+def _weights() -> Floats:
+    """Share of the new window in its first frames, float32 [FADE_FRAMES, 52]."""
+    frames_D = np.where(SPEECH_CHANNELS, LIPS_FADE_FRAMES, FADE_FRAMES)
+    share_FD = np.minimum((np.arange(FADE_FRAMES)[:, None] + 1) / (frames_D + 1), 1.0)
+    smooth_FD: Floats = (share_FD * share_FD * (3.0 - 2.0 * share_FD)).astype(np.float32)
+    return smooth_FD
+
+
+_SHARE_FD: Final = _weights()
+
+
+def cross_fade(new_ND: Floats, draft_ND: Floats, same_N: NDArray[np.bool_]) -> Floats:
+    """The new window's frames, blended with the drafts of the same frames where there are any.
+
+    same_N: whether a frame is speech in both or in neither; else the draft has nothing to say about the lips, whose
+    continuity guard.py sees to.
+    """
+    frames = min(FADE_FRAMES, len(draft_ND), len(new_ND))
+    share_FD = np.where(SPEECH_CHANNELS & ~same_N[:frames, None], 1.0, _SHARE_FD[:frames])
+    out_ND = new_ND.copy()
+    out_ND[:frames] = draft_ND[:frames] + share_FD * (new_ND[:frames] - draft_ND[:frames])
+    return out_ND
