@@ -222,3 +222,16 @@ def hide(row_A: Floats, *, heard: bool, artic: bool) -> None:
         *(("artic", "flag_artic") if artic else ()),
     ):
         row_A[..., AUDIO_COLUMNS[part]] = 0.0
+
+
+def rows_of(pcm_S: NDArray[np.int16], phones: Sequence[TimedPhone] | None) -> tuple[Floats, Floats]:
+    """Complete rows [T, AUDIO] of a whole segment, and its articulators by the network alone [T, 9] (training)."""
+    features = SpeechFeatures()
+    padded_S = np.concatenate([pcm_S, np.zeros(-len(pcm_S) % FRAME_SAMPLES, np.int16)])
+    features.push(padded_S, phones)
+    features.end_segment()
+    frames = features.frames
+    rows_TA = features.rows(0, frames, heard=frames + HEARD_LOOK, known=frames + HEARD_LOOK)
+    features._spans[0].phones = False
+    by_ear_TA = np.stack([features._make(frame) for frame in range(frames)])
+    return rows_TA, by_ear_TA[:, AUDIO_COLUMNS["artic"]]
