@@ -180,9 +180,15 @@ _ENTRANCES: Final[dict[State, tuple[float, float, float]]] = {  # brows, pitch i
     State.IDLE: (0.0, -0.4, -0.004),
 }
 _ENTRANCE_FRAMES: Final = 16
+_DEEPEST_NOD_DEG: Final = 1.5 * NOD_DEG
 _POSTURE_STD: Final[dict[State, float]] = {
     State.IDLE: 0.8, State.LISTENING: 0.75, State.THINKING: 1.0, State.SPEAKING: 0.45,
 }  # fmt: skip
+
+
+def _bounded(factor: float) -> float:
+    """A lively and happy person of a lively kind: factors of motion multiply, but not without end (2.1)."""
+    return factor if factor <= 1.2 else 1.2 + 0.9 * float(np.tanh((factor - 1.2) / 0.9))
 
 
 class Posture:
@@ -241,22 +247,24 @@ class Face:
             self._entered = self._frame
         self._events.set_controls(asked)
         moment = self._events.step(boundary=spoken is not None and spoken.boundary)
+        nod_deg = min(moment.nod_deg, _DEEPEST_NOD_DEG)
         control_C = np.zeros(CONTROLS, np.float32)
         asked.fill(control_C)
         gaze_2 = np.clip(np.array(moment.gaze_deg) * _DEG, space.LOW_D[space.GAZE], space.HIGH_D[space.GAZE])
         control_C[CONTROL_INDEX["gazeAzimuth"]], control_C[CONTROL_INDEX["gazeElevation"]] = gaze_2
         control_C[CONTROL_INDEX[state.value]] = 1.0
         control_C[CONTROL_INDEX["blink"]] = moment.blink
-        control_C[CONTROL_INDEX["nod"]] = moment.nod_deg / NOD_DEG
+        control_C[CONTROL_INDEX["nod"]] = nod_deg / NOD_DEG
 
         emotion_E = np.clip(self._emotion.step(np.array([getattr(asked, name) for name in EMOTIONS])), 0.0, 1.0)
         manner = dynamics(emotion_E.astype(np.float32))
         active = float(self._active.step(np.array([activity(asked.liveliness)]))[0])
-        head, brows = active * manner.head * self._style.head, active * manner.brows * self._style.brows
+        head = _bounded(active * manner.head * self._style.head)
+        brows = _bounded(active * manner.brows * self._style.brows)
         self._clock_s += manner.tempo * (0.7 + 0.3 * active) / FPS
 
         motion_D = self._resting(state, asked, ear_U, brows)
-        motion_D += self._head(state, asked, moment.gaze_deg, moment.nod_deg, head, manner.tempo)
+        motion_D += self._head(state, asked, moment.gaze_deg, nod_deg, head, manner.tempo)
         motion_D += self._speech(spoken, asked.rest_jaw_open, head, brows, manner.speech)
         motion_D[space.GAZE] = gaze_2
         for side in ("Left", "Right"):
