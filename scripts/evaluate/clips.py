@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from avatar.audio.phones import TimedPhone
 from avatar.clock import FPS, FRAME_SAMPLES, STREAM_RATE
-from avatar.motion.controls import CONTROL_INDEX, CONTROLS, USUAL_LIVELINESS, Asked
+from avatar.motion.controls import CONTROL_INDEX, CONTROLS, USUAL_LIVELINESS
 from scripts.evaluate.play import perform
 from scripts.evaluate.systems import articulation
 from scripts.motion_clips import MotionClip, SpeechSegment, clip_paths, load_clip
@@ -21,18 +21,22 @@ _VOWELS: Final = ("AA", "IY", "UW", "EH", "OW", "AH")
 _CONSONANTS: Final = ("M", "S", "B", "T", "P", "L", "F", "K", "N", "R")
 
 
-def held_out(folder: Path, limit: int = 0) -> list[MotionClip]:
-    """Held-out clips below `folder`, at most `limit` of each source (spread evenly; 0: all).
+def held_out(
+    folder: Path, limits: Mapping[str, int], other: int, sources: Sequence[str] | None = None, limit: int | None = None
+) -> list[MotionClip]:
+    """Held-out clips below `folder`, spread evenly over each source.
 
-    ValueError when there are none.
+    limits: most clips of a source, `other` of those not named there; `limit` overrules both (0: all). sources: only
+    these. ValueError when there are none.
     """
-    by_source: dict[str, list[MotionClip]] = {}
-    for path in clip_paths(folder):
+    by_source: dict[str, list[Path]] = {}
+    for path in clip_paths(folder, list(sources) if sources else None):
         if is_held_out(path):
-            by_source.setdefault(path.parent.name, []).append(load_clip(path))
+            by_source.setdefault(path.parent.name, []).append(path)
     if not by_source:
         raise ValueError(f"no held-out clips below {folder}: make some with scripts/make_motion_corpus.py.")
-    return [clip for name in sorted(by_source) for clip in spread(by_source[name], limit)]
+    most = {name: limit if limit is not None else limits.get(name, other) for name in by_source}
+    return [load_clip(path) for name in sorted(by_source) for path in spread(by_source[name], most[name])]
 
 
 def is_held_out(path: Path) -> bool:
@@ -41,11 +45,11 @@ def is_held_out(path: Path) -> bool:
         return bool(data["held_out"])
 
 
-def spread(clips: Sequence[MotionClip], limit: int) -> list[MotionClip]:
-    """At most `limit` of the clips, evenly spaced; all of them for 0."""
-    if limit <= 0 or len(clips) <= limit:
-        return list(clips)
-    return [clips[round(i)] for i in np.linspace(0, len(clips) - 1, limit)]
+def spread(paths: Sequence[Path], limit: int) -> list[Path]:
+    """At most `limit` of them, evenly spaced; all for 0."""
+    if limit <= 0 or len(paths) <= limit:
+        return list(paths)
+    return [paths[round(i)] for i in np.linspace(0, len(paths) - 1, limit)]
 
 
 def speaking_controls(frames: int) -> NDArray[np.float32]:
@@ -78,7 +82,7 @@ def made_clips(count: int = 4, seconds: float = 3.0) -> list[MotionClip]:
         rng = np.random.default_rng(number)
         pcm_S, phones = babble(rng, seconds)
         clip = speech_clip(MADE, f"{number:02d}", pcm_S, phones)
-        motion_TD = perform(teacher.open(number, Asked()), clip, phones=True)
+        motion_TD = perform(teacher.open(number), clip, phones=True)
         known_D = np.ones(52, bool)
         out.append(MotionClip(MADE, clip.name, motion_TD, clip.controls_TC, clip.segments, known_D, held_out=True))
     return out

@@ -15,16 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.motion.controls import CONTROL_INDEX, EMOTIONS, STATES, Asked
-from avatar.motion.idle import State
+from avatar.motion.protocol import Motion
+from avatar.motion.state import State
 from scripts.evaluate.metrics.lips import Lips, lip_rig
-from scripts.evaluate.systems import MISMATCHED, REAL, Stream, System
+from scripts.evaluate.systems import MISMATCHED, REAL, System
 from scripts.motion_clips import MotionClip
 
 Floats = NDArray[np.float32]
 
+_SETTLE: Final = 25
+"""Frames before a session's first clip: the visitor has been looked at for a second, what is asked has been gone to."""
 _BETWEEN: Final = 10
 """Idle frames between the clips of one session."""
-_FORMAT: Final = "1"
+_FORMAT: Final = "3"
 """Part of every cache key: change it when playing changes."""
 _STATE_COLUMNS: Final = [CONTROL_INDEX[name] for name in STATES]
 
@@ -60,7 +63,7 @@ def asked_of(clip: MotionClip) -> Asked:
     )
 
 
-def perform(stream: Stream, clip: MotionClip, *, phones: bool) -> Floats:
+def perform(stream: Motion, clip: MotionClip, *, phones: bool) -> Floats:
     """Motion [T, 52] of one clip: states as in its controls, each segment pushed when it starts, cleared when cut off.
 
     The whole segment is pushed at once, as from a synthesiser that is faster than speech; a source that looks no
@@ -122,16 +125,18 @@ class Player:
         seed = int(hashlib.sha256(clips[0].name.encode()).hexdigest()[:8], 16)
         stream = None
         if system.name not in (REAL, MISMATCHED):
-            stream = system.open(seed, asked_of(clips[0]))
+            stream = system.open(seed)
+            stream.set_controls(asked_of(clips[0]))
         out = []
         for i, clip in enumerate(clips):
             if stream is None:
                 motion_TD = clip.motion_TD
             else:
-                for _ in range(_BETWEEN if i else 0):
+                for _ in range(_BETWEEN if i else _SETTLE):
                     stream.next_motion()
                 motion_TD = perform(stream, clip, phones=system.phones)
-            out.append(Shown(clip, motion_TD, lip_rig().lips(motion_TD, clip.known_D)))
+            known_D = clip.known_D if clip.known_D.any() else None
+            out.append(Shown(clip, motion_TD, lip_rig().lips(motion_TD, known_D)))
         if path is not None:
             store(path, out)
         return out

@@ -63,6 +63,47 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
+NOTES: Final[dict[str, str]] = {
+    "Against tracked motion": (
+        "Opening: largest distance of the lips of the default presenter deformed by the motion, mm (63 mm between the "
+        "pupils). r: Pearson over all frames, each clip's mean removed. Lag: peak of the cross-correlation, positive "
+        "when late. Lip error: mean distance of 80 lip vertices; 'own rest': each clip's mean lips removed. "
+        "`mismatched` shows another clip's tracked motion: chance."
+    ),
+    "Against phone times": (
+        "Closed: lips less than 0.7 mm apart (one pixel at 512 px) in the frame at the middle of P, B or M of 30 ms or "
+        "more (within 20 ms of it where an aligner gave the times). False closure: closed in the middle of another "
+        "phone of 60 ms or more that is a frame or more from any P, B, M, F, V or silence. Closing without cause: a "
+        "run of closed frames in mid-speech within a frame of no P, B or M. r and lag against motion v1 by phones."
+    ),
+    "Life": (
+        "Standard deviations are inside clips, pooled. Head: yaw, pitch, roll together. Blink: lid closure 0.5 above "
+        "the clip's median; duration above half of its height. Brow: raising less lowering channels. Silence: 160 ms "
+        "or more from any sound."
+    ),
+    "Seams": (
+        "Second differences (each channel over its own rms) at the frames on both sides of a window's boundary against "
+        "all others inside speech: ratio of medians, Cliff's delta (0: no difference, below 0.147: negligible), "
+        "Mann-Whitney p. Sources without windows are tested on the same grid as a check."
+    ),
+    "Controls": (
+        "Asked against measured while speaking and listening in turns. Errors: the worst of the curve. Gain: std at "
+        "liveliness 1 over std at 0. Linearity: smallest r of offset with intensity over the emotions; offset: "
+        "smallest change of the mean face at full intensity. Told apart: nearest centroid over 3 s, 7 classes, unseen "
+        "seeds (chance 14 %)."
+    ),
+    "Conduct": (
+        "Cleared where the mouth is widest: frames until the lips meet; largest second difference around the clear "
+        "over the 99th percentile of speech. Largest change of any number by repetition and by chunk size."
+    ),
+    "Robust": (
+        "No phone times are given. Against motion v1 by phone times of the same speech; ratios are over its opening "
+        "std, jerk and largest step. Phones of other languages are the nearest English ones by looks."
+    ),
+    "Steps": "Difference of each figure, in percent of the second.",
+}
+
+
 @dataclass
 class Table:
     """rows: name -> figures; columns in order; note: how it was measured."""
@@ -121,6 +162,12 @@ class Report:
         for name, caption in self.plots.items():
             lines += [f"![{caption}]({name})", "", f"*{caption}*", ""]
         return "\n".join(lines).rstrip() + "\n"
+
+    def write_docs(self, folder: Path) -> None:
+        """evaluation.md, with its plots in images/."""
+        plots = {f"images/{name}": caption for name, caption in self.plots.items()}
+        text = Report(self.meta, self.tables, self.goals, plots).as_markdown("# Motion, measured")
+        (folder / "evaluation.md").write_text(text)
 
     def write(self, folder: Path) -> None:
         """report.json and report.md."""

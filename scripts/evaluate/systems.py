@@ -9,63 +9,41 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Final
 
 import avatar
-from avatar.audio.phones import TimedPhone
-from avatar.motion.controls import Asked
-from avatar.motion.idle import State
+from avatar.motion.diffusion.features import SpeechFeatures
+from avatar.motion.diffusion.layout import BLOCK
+from avatar.motion.diffusion.numpy_net import NumpyNet
+from avatar.motion.diffusion.stream import DiffusionMotion
+from avatar.motion.diffusion.weights import MotionWeights, load_weights, shipped_weights
+from avatar.motion.protocol import Motion
 from avatar.motion.stream import MotionStream
 from avatar.motion.viseme_net import VisemeNet
 
-Floats = NDArray[np.float32]
 REAL: Final = "real"
 MISMATCHED: Final = "mismatched"
 BY_EAR: Final = "-audio"
 """End of the name of a system that is given no phone times."""
 
 
-class Stream(Protocol):
-    """What a live session asks of a source of motion (avatar/motion/stream.py)."""
-
-    def push_audio(self, pcm_S: NDArray[np.int16], phones: Sequence[TimedPhone] | None = None) -> None: ...
-
-    def end_segment(self) -> None: ...
-
-    def clear(self) -> None: ...
-
-    def set_state(self, state: State) -> None: ...
-
-    def hear(self, pcm_S: NDArray[np.int16]) -> None: ...
-
-    def ready_frames(self) -> int: ...
-
-    def next_motion(self, *, hold: bool = False) -> Floats: ...
-
-
 @dataclass(frozen=True)
 class System:
     """One row of the tables.
 
-    open: makes a fresh stream for a seed and for what is asked of the face. phones: whether phone times are given to
-    it. key: what its motion depends on besides its input (for the cache). obeys: it follows what is asked.
-    block: frames of a window, 0 when it has no windows.
+    open: a fresh stream for a seed. phones: whether phone times are given to it. key: what its motion depends on
+    besides its input (for the cache). block: frames of a window, 0 when it makes its frames one by one.
     """
 
     name: str
-    open: Callable[[int, Asked], Stream]
+    open: Callable[[int], Motion]
     phones: bool
     key: str
-    obeys: bool = False
     block: int = 0
-    settings: dict[str, str] = field(default_factory=dict)
 
 
 @cache
@@ -83,17 +61,39 @@ def code_digest() -> str:
 def articulation(*, phones: bool, net: Callable[[], VisemeNet] = VisemeNet) -> System:
     """Motion v1. net: what hears speech that comes without phone times."""
 
-    def opened(seed: int, asked: Asked) -> MotionStream:
+    def opened(seed: int) -> Motion:
         return MotionStream(seed, None if phones else net())
 
     name = "articulation-phones" if phones else "articulation" + BY_EAR
     return System(name, opened, phones, f"{name}:{code_digest()}")
 
 
+def diffusion(name: str, path: Path | None, steps: int, *, phones: bool) -> System:
+    """The motion network as a live stream. path: a weights file, None for the shipped `name` (small or base)."""
+    weights = shipped_weights(name) if path is None else load_weights(path)
+    nets: list[NumpyNet] = []
+
+    def opened(seed: int) -> Motion:
+        if not nets:  # opened late: a cached run needs none
+            nets.append(NumpyNet(weights, steps))
+        return DiffusionMotion(nets[0], seed, features=SpeechFeatures())
+
+    label = f"{name}-{steps}" + ("" if phones else BY_EAR)
+    return System(label, opened, phones, f"{label}:{weights_digest(weights)}:{code_digest()}", BLOCK)
+
+
+def weights_digest(weights: MotionWeights) -> str:
+    """Digest of the numbers of a network."""
+    digest = hashlib.sha256()
+    for name in sorted(weights.tensors):
+        digest.update(name.encode() + weights.tensors[name].tobytes())
+    return digest.hexdigest()[:16]
+
+
 def recorded(name: str) -> System:
     """`real` or `mismatched`: nothing is played, the clip's own motion is shown."""
 
-    def opened(seed: int, asked: Asked) -> Stream:
+    def opened(seed: int) -> Motion:
         raise AssertionError("recorded motion is not played")
 
     return System(name, opened, phones=False, key=name)
