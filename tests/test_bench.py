@@ -24,7 +24,7 @@ def test_motion_report_has_every_kept_name(monkeypatch: pytest.MonkeyPatch, tmp_
     assert visavis(monkeypatch, "bench", "motion", "--quick", "--json", str(report)) == 0
     figures = json.loads(report.read_text())
     assert set(NAMES) <= set(figures)
-    for name in ("motion_cpu_rtf", "motion_first_frame_ms", "first_chunk_to_first_frame_ms"):
+    for name in ("motion_cpu_rtf", "motion_first_frame_ms", "first_chunk_to_first_frame_ms", "motion_listening_rtf"):
         assert figures[name] > 0, name
     assert figures["decoder_cpu_ms_per_frame_512"] is None
 
