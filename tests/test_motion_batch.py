@@ -10,14 +10,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from avatar.motion.diffusion.batch import MotionBatch, Window
 from avatar.motion.diffusion.batch_bench import count_visemes, count_window, measure, random_window, table, untrained
+from avatar.motion.diffusion.features import SpeechFeatures
 from avatar.motion.diffusion.layout import BLOCK, LOOK, PAST
 from avatar.motion.diffusion.net import SIZES, MotionNet, parameters_of
 from avatar.motion.diffusion.numpy_net import NumpyNet
 from avatar.motion.diffusion.shared import SharedMotion
+from avatar.motion.diffusion.stream import DiffusionMotion
 from avatar.motion.diffusion.together import Full
+from avatar.motion.state import State
 from avatar.motion.viseme_net import VisemeNet
 from avatar.render.batch.count import HOST_READS, Counter
 
@@ -200,3 +204,43 @@ def test_the_bench_gives_a_row_per_batch() -> None:
     assert [row["slots"] for row in rows] == [1, 3]
     assert all(row["chunk_ms"] > 0 and row["visemes_ms"] > 0 for row in rows)
     assert len(table(rows).splitlines()) == 3
+
+
+def test_live_sessions_in_a_batch_move_as_they_would_alone() -> None:
+    """Three `DiffusionMotion` at the seats of one batch, each on its own thread, one interrupted: frame by frame the
+    motion of three with networks of their own, within rounding."""
+    weights, sounds = untrained("tiny", 1), [speech(seed) for seed in range(3)]
+    shared = SharedMotion(weights, 3, device="cpu", gather_s=0.003)
+
+    def seated(number: int) -> DiffusionMotion:
+        place = shared.join()
+        return DiffusionMotion(place.net, number, features=SpeechFeatures(place.visemes))
+
+    together = [seated(number) for number in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        shown = list(pool.map(conversation, together, sounds))
+    assert shared.windows.calls < shared.windows.answered
+    for number, motion_TD in enumerate(shown):
+        alone = DiffusionMotion(NumpyNet(weights), number, features=SpeechFeatures(VisemeNet()))
+        expected_TD = conversation(alone, sounds[number])
+        assert np.ptp(expected_TD, axis=0).max() > 0.05, "a face at rest would agree, too"
+        np.testing.assert_allclose(motion_TD, expected_TD, atol=1e-3)
+
+
+def speech(seed: int) -> NDArray[np.int16]:
+    rng = np.random.default_rng(seed)
+    at_S = np.arange(36_000) / 24_000
+    return (rng.normal(0, 4000, len(at_S)) * np.abs(np.sin(7 * at_S + seed))).astype(np.int16)
+
+
+def conversation(motion: DiffusionMotion, pcm_S: NDArray[np.int16]) -> NDArray[np.float32]:
+    """Idle, speak, be interrupted, listen: 60 frames or so."""
+    frames = [motion.next_motion() for _ in range(7)]
+    for first in range(0, len(pcm_S), 9000):
+        motion.push_audio(pcm_S[first : first + 9000])
+        while motion.ready_frames() > 0:
+            frames.append(motion.next_motion())
+    motion.clear()
+    motion.set_state(State.LISTENING)
+    motion.hear(pcm_S[:16_000])
+    return np.stack([*frames, *(motion.next_motion() for _ in range(25))])
