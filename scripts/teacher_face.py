@@ -167,7 +167,7 @@ class Mouth:
 _POSE_KEYS: Final = ("smile", "inner", "outer", "down", "squint", "press", "side", "near", "raised", "tilt")
 _POSES: Final[dict[State, dict[str, float]]] = {
     State.IDLE: {"smile": 0.08, "raised": -0.2},
-    State.LISTENING: {"smile": 0.10, "inner": 0.08, "outer": 0.03, "near": 0.014, "tilt": 1.9, "raised": -0.3},
+    State.LISTENING: {"smile": 0.14, "inner": 0.05, "outer": 0.05, "near": 0.014, "tilt": 1.9, "raised": -0.3},
     State.THINKING: {"smile": 0.02, "down": 0.13, "squint": 0.08, "press": 0.10, "side": 0.05, "raised": 1.1,
                      "tilt": 1.2, "near": -0.006},
     State.SPEAKING: {"smile": 0.06, "inner": 0.04, "outer": 0.02, "near": 0.004},
@@ -294,8 +294,8 @@ class Face:
             np.array([phrase * speaking, paused * min(1.0, 2.0 * phrase), level]) * listening
         )
         sway = self._sway.at(self._clock_s)
-        smile = max(0.0, (smile + 0.06 * agree) * (1.0 + 0.35 * sway[6]) + rest_6[0])
-        inner += 0.07 * attentive * brows + 0.05 * agree * brows + 0.02 * sway[7] * brows + rest_6[1]
+        smile = max(0.0, (smile + 0.08 * agree) * (1.0 + 0.35 * sway[6]) + rest_6[0])
+        inner += 0.05 * attentive * brows + 0.04 * agree * brows + 0.02 * sway[7] * brows + rest_6[1]
         outer += 0.4 * inner + 0.04 * agree * brows + 0.015 * sway[8] * brows
         entering = (self._frame - self._entered) / _ENTRANCE_FRAMES if self._entered >= 0 else 1.0
         flash = float(np.sin(np.pi * min(entering, 1.0) ** 0.7) ** 2)
