@@ -358,7 +358,7 @@ def plot(out: Path) -> None:
     figure.savefig(out / "training.png", dpi=110)
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="packed clips")
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and logs")
@@ -382,7 +382,7 @@ def main() -> None:
     parser.add_argument("--export", type=Path, help="write the averaged weights there and stop")
     parser.add_argument("--flow", action="store_true", help="export the weights before distillation")
     parser.add_argument("--plot", action="store_true", help="draw OUT/training.png and stop")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if arguments.export:
         export(arguments)
     elif arguments.plot:
