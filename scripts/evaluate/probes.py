@@ -6,7 +6,7 @@ Shape suffix: S = samples at 24 kHz.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -98,7 +98,8 @@ def _espeak(voice: str, rate: int = 165, pitch: int = 50, spread: int = 50) -> C
     return say
 
 
-def _flite(voice: str, stretch: float = 1.0, pitch_hz: float | None = None) -> Callable[[str], Utterance]:
+def flite_voice(voice: str, stretch: float = 1.0, pitch_hz: float | None = None) -> Callable[[str], Utterance]:
+    """What says a text in one of flite's voices; `stretch` above 1 is slower."""
     return lambda text: flite(text, voice, stretch, pitch_hz)
 
 
@@ -138,28 +139,33 @@ def vibrato(pcm_S: Sound, rng: np.random.Generator) -> Sound:
 
 
 CONDITIONS: Final = (
-    Condition("English, flite slt", "en", _flite("slt")),
-    Condition("English, flite awb", "en", _flite("awb")),
+    Condition("English, flite slt", "en", flite_voice("slt")),
+    Condition("English, flite awb", "en", flite_voice("awb")),
     Condition("English, espeak", "en", _espeak("en-us")),
     Condition("Mandarin, espeak", "cmn", _espeak("cmn")),
     Condition("German, espeak", "de", _espeak("de")),
     Condition("Spanish, espeak", "es", _espeak("es")),
-    Condition("fast (x 1.9)", "en", _flite("slt", 0.53)),
-    Condition("slow (x 0.55)", "en", _flite("slt", 1.8)),
+    Condition("fast (x 1.9)", "en", flite_voice("slt", 0.53)),
+    Condition("slow (x 0.55)", "en", flite_voice("slt", 1.8)),
     Condition("whispered", "en", _espeak("en-us+whisper", 150)),
     Condition("high and sung-like", "en", _espeak("en-us+f3", 95, 95, 10), vibrato),
-    Condition("noise, 15 dB", "en", _flite("slt"), noise(15.0)),
-    Condition("noise, 5 dB", "en", _flite("slt"), noise(5.0)),
-    Condition("reverberant room", "en", _flite("slt"), room),
-    Condition("telephone", "en", _flite("slt"), telephone),
-    Condition("30 dB softer", "en", _flite("slt"), quiet),
+    Condition("noise, 15 dB", "en", flite_voice("slt"), noise(15.0)),
+    Condition("noise, 5 dB", "en", flite_voice("slt"), noise(5.0)),
+    Condition("reverberant room", "en", flite_voice("slt"), room),
+    Condition("telephone", "en", flite_voice("slt"), telephone),
+    Condition("30 dB softer", "en", flite_voice("slt"), quiet),
 )
 
 
 def probe(condition: Condition, sentences: int = 4) -> list[MotionClip]:
     """Clips of one condition, one a sentence, with phone times and nothing known of their motion."""
+    return probe_of(condition, TEXTS[condition.language][:sentences])
+
+
+def probe_of(condition: Condition, texts: Sequence[str]) -> list[MotionClip]:
+    """The same of any texts."""
     out = []
-    for number, text in enumerate(TEXTS[condition.language][:sentences]):
+    for number, text in enumerate(texts):
         spoken = condition.say(text)
         sound_S: Sound = soxr.resample(spoken.pcm_S, spoken.rate, STREAM_RATE).astype(np.float32)
         sound_S = np.asarray(0.5 * sound_S / max(1e-3, float(np.abs(sound_S).max())), np.float32)

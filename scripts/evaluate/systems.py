@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -97,3 +97,18 @@ def recorded(name: str) -> System:
         raise AssertionError("recorded motion is not played")
 
     return System(name, opened, phones=False, key=name)
+
+
+def named(name: str, weights: Sequence[str] = ()) -> System:
+    """The system of that name. weights: NAME=FILE of networks; ValueError for a name that is none."""
+    if name in (REAL, MISMATCHED):
+        return recorded(name)
+    phones = not name.endswith(BY_EAR)
+    stem = name.removesuffix(BY_EAR)
+    if stem in ("articulation", "articulation-phones"):
+        return articulation(phones=phones)
+    net, _, steps = stem.rpartition("-")
+    files = dict(item.split("=", 1) for item in weights)
+    if not net or not steps.isdecimal():
+        raise ValueError(f"{name!r} is no system: use real, articulation-phones, articulation-audio, or NAME-STEPS.")
+    return diffusion(net, Path(files[net]) if net in files else None, int(steps), phones=phones)

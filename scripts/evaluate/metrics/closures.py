@@ -74,8 +74,8 @@ def count_closures(gap_T: NDArray[Any], phones: Sequence[TimedPhone], *, slack_s
     A bilabial of 30 ms or more is hit when the frame at its middle is closed, with slack_s any frame that comes within
     slack_s of its middle (any frame that overlaps it would be too lenient: lips two frames late still would). A phone
     of 60 ms or more that is neither bilabial, F, V nor silence, and whose middle is a frame or more away from all of
-    these, is falsely closed when the frame at its middle is. A run of closed frames between open ones, clear of silence, is an
-    event; it is false when no bilabial, widened by slack_s and a frame, overlaps it.
+    these, is falsely closed when the frame at its middle is. A run of closed frames between open ones, clear of
+    silence, is an event; it is false when no bilabial, widened by slack_s and a frame, overlaps it.
     """
     closed_T = np.asarray(gap_T) < CLOSED_MM
     end_s = len(closed_T) / FPS
