@@ -260,6 +260,21 @@ def varied(speech: Speech, rng: np.random.Generator) -> Speech:
     return Speech((pcm_S * 32767).astype(np.int16), phones if speech.phones is not None else None, speech.voice)
 
 
+def make_pseudo(kind: str, folder: Path, out: Path, takes: int, talkers: Talkers) -> None:
+    """`takes` clips of every recording of a folder that are not there yet."""
+    source, total = f"pseudo-{kind}", 0.0
+    for i, name, speech in recorded(kind, folder):
+        for take in range(takes):
+            if (out / source / f"{name}-{take}.npz").exists():
+                continue
+            rng = np.random.default_rng([_SEED, i, take, len(kind)])
+            scene = conversation([varied(speech, rng)], talkers, rng)
+            clip = act(source, f"{name}-{take}", scene, VisemeNet(), rng)
+            replace(clip, held_out=i % 10 == 9).save(out)
+            total += len(clip.motion_TD) / FPS
+    print(f"{source}: {total / 60:.1f} min made", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
@@ -290,15 +305,7 @@ def main() -> None:
         if index % 20 == 0:
             print(f"{index} clips, {seconds / 60:.1f} min after {time.monotonic() - started:.0f} s", flush=True)
     for kind in options.pseudo:
-        source, total = f"pseudo-{kind}", 0.0
-        for i, name, speech in recorded(kind, options.data / folders[kind]):
-            for take in range(options.takes):
-                rng = np.random.default_rng([_SEED, i, take, len(kind)])
-                scene = conversation([varied(speech, rng)], talkers, rng)
-                clip = act(source, f"{name}-{take}", scene, VisemeNet(), rng)
-                replace(clip, held_out=i % 10 == 9).save(options.out)
-                total += len(clip.motion_TD) / FPS
-        print(f"{source}: {total / 60:.1f} min", flush=True)
+        make_pseudo(kind, options.data / folders[kind], options.out, options.takes, talkers)
 
 
 if __name__ == "__main__":
