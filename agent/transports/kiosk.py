@@ -35,6 +35,7 @@ from agent.transports.static import StaticSite, response
 from agent.transports.visit import Visit, encode_jpeg
 from avatar.decoders import open_decoder
 from avatar.motion import space
+from avatar.motion.asked_text import asked_of
 from avatar.stream import FrameDecoder
 from config import Settings
 
@@ -221,7 +222,7 @@ class Kiosk:
             alpha=self._format.transparent,
             disclosure=session.disclosure,
             debug=session.debug,
-            controls=protocol.Offer.of(visit.asked) if session.debug else None,
+            controls=protocol.Offer.of(visit.asked, asked_of(self._settings.avatar)) if session.debug else None,
         )
 
     async def _converse(self, socket: ServerConnection, visit: Visit, outbox: Outbox) -> None:

@@ -88,21 +88,27 @@ class Wish(_Message):
         return AskedChange(parse_emotion(self.emotion), self.liveliness, self.gaze, self.distance)
 
 
-class Offer(Wish):
-    """The motion's controls as they stand, for a page that may change them."""
+class Offer(_Message):
+    """The motion's controls, for a page that may move them: as they stand and as they were configured."""
 
     version: Literal[1] = CONTROLS_VERSION
     emotions: tuple[str, ...] = EMOTION_NAMES
+    now: Wish
+    configured: Wish
 
     @classmethod
-    def of(cls, asked: Asked) -> Offer:
-        """The controls at what is asked."""
-        return cls(
-            emotion=emotion_text(asked),
-            liveliness=asked.liveliness,
-            gaze=(asked.gaze_azimuth_deg, asked.gaze_elevation_deg),
-            distance=min(max(asked.distance, NEAREST), FARTHEST),
-        )
+    def of(cls, now: Asked, configured: Asked) -> Offer:
+        """The offer for these two."""
+        return cls(now=_wish(now), configured=_wish(configured))
+
+
+def _wish(asked: Asked) -> Wish:
+    return Wish(
+        emotion=emotion_text(asked),
+        liveliness=asked.liveliness,
+        gaze=(asked.gaze_azimuth_deg, asked.gaze_elevation_deg),
+        distance=min(max(asked.distance, NEAREST), FARTHEST),
+    )
 
 
 class Hello(_Message):

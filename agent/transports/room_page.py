@@ -117,7 +117,8 @@ class RoomPage:
         """The motion's controls as a visit begins with them, for a page that may change them."""
         if not self._settings.session.debug:
             return None
-        return Offer.of(asked_of(self._settings.avatar)).model_dump(mode="json")
+        asked = asked_of(self._settings.avatar)
+        return Offer.of(asked, asked).model_dump(mode="json")
 
     async def _index(self, request: web.Request) -> web.FileResponse:
         return web.FileResponse(DIST / "index.html")

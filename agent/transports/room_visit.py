@@ -102,10 +102,10 @@ class RoomVisit:
             self._runner.start()
             for participant in room.remote_participants.values():
                 self._on_joined(participant)
+            room.local_participant.register_rpc_method(RPC_CONTROLS, self._on_controls)
             await self._conversation.start()
             room.register_text_stream_handler(TOPIC_CHAT, self._on_chat)
             room.local_participant.register_rpc_method(RPC_STOP, self._on_stop)
-            room.local_participant.register_rpc_method(RPC_CONTROLS, self._on_controls)
             await self._ended.wait()
         finally:
             await self.aclose()

@@ -4,6 +4,7 @@ import type { AvatarState } from "./transport/protocol";
 import type { ConnectionStatus, MicrophoneStatus, Transport } from "./transport/transport";
 import { CaptionView } from "./ui/caption-view";
 import { CaptionStore } from "./ui/captions";
+import { ControlsView } from "./ui/controls-view";
 import { drawDebug, type TurnLatency } from "./ui/debug-view";
 import type { PageElements } from "./ui/elements";
 import { HoldToggle } from "./ui/hold";
@@ -19,6 +20,7 @@ export class App {
   readonly #captions = new CaptionStore();
   readonly #captionView: CaptionView;
   readonly #noticeView: NoticeView;
+  readonly #controlsView: ControlsView;
   readonly #mute = new HoldToggle((muted) => this.#transport.setMuted(muted));
   readonly #transport: Transport;
   #connection: ConnectionStatus = { kind: "connecting" };
@@ -46,6 +48,7 @@ export class App {
     this.#transport = transport;
     this.#captionView = new CaptionView(elements, this.#captions);
     this.#noticeView = new NoticeView(elements, (action) => this.#act(action));
+    this.#controlsView = new ControlsView(elements.motion, (wish) => this.#transport.ask(wish));
     this.#writeTexts();
     this.#listen();
     this.#bindControls();
@@ -85,7 +88,9 @@ export class App {
       document.title = info.title || text.appName;
       page.disclosure.textContent = info.disclosure || text.disclosure;
       page.captions.lang = info.language;
-      if (info.debug && localStorage.getItem(DEBUG_KEY) === null) {
+      this.#controlsView.show(info.debug ? info.controls : null);
+      // On a narrow page the details would lie over the Start button.
+      if (info.debug && localStorage.getItem(DEBUG_KEY) === null && matchMedia("(min-width: 801px)").matches) {
         this.#showDebug(true);
       }
       if (!info.resumed) {
@@ -231,7 +236,7 @@ export class App {
       this.#transport.stop();
       return;
     }
-    const typing = event.target instanceof HTMLInputElement;
+    const typing = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
     if (typing || event.repeat || event.ctrlKey || event.metaKey || event.altKey) {
       return;
     }
@@ -359,7 +364,7 @@ export class App {
     page.end.disabled = !this.#live;
     this.#drawMute();
     if (!page.debug.hidden) {
-      drawDebug(page.debug, this.#latency, this.#transport.figures(), this.#serverFigures);
+      drawDebug(page.figures, this.#latency, this.#transport.figures(), this.#serverFigures);
     }
   }
 

@@ -48,6 +48,34 @@ export const text = {
   detailsHint: "Show or hide technical details (D)",
   dismiss: "Dismiss",
 
+  motion: {
+    title: "Motion",
+    reset: "As configured",
+    emotion: "Emotion",
+    strength: "Strength",
+    liveliness: "Liveliness",
+    azimuth: "Gaze aside",
+    elevation: "Gaze up",
+    distance: "Distance",
+    emotions: {
+      neutral: "Neutral",
+      warm: "Warm",
+      happy: "Happy",
+      sad: "Sad",
+      concerned: "Concerned",
+      surprised: "Surprised",
+      firm: "Firm",
+    } as Record<string, string>,
+    percent: (share: number) => `${Math.round(share * 100)} %`,
+    livelinessOf: (share: number) =>
+      share === 0 ? "composed" : share === 0.5 ? "usual" : share === 1 ? "animated" : share.toFixed(2),
+    azimuthOf: (degrees: number) =>
+      degrees === 0 ? "straight" : `${Math.abs(degrees)}° ${degrees < 0 ? "left" : "right"}`,
+    elevationOf: (degrees: number) =>
+      degrees === 0 ? "level" : `${Math.abs(degrees)}° ${degrees < 0 ? "down" : "up"}`,
+    distanceOf: (multiple: number) => (multiple === 1 ? "usual" : `${multiple.toFixed(2)} ×`),
+  },
+
   notices: {
     reconnecting: (seconds: number) =>
       seconds > 0 ? `Connection lost. Trying again in ${seconds} s.` : "Connection lost. Reconnecting…",

@@ -1,6 +1,7 @@
 /** The kiosk transport: one websocket to the server that also served this page. */
 import { Microphone, MicrophoneError } from "../audio/microphone";
 import { Player } from "../audio/player";
+import type { Wish } from "../ui/wishes";
 import { Painter } from "../video/painter";
 import {
   type ClientMessage,
@@ -87,6 +88,10 @@ export class KioskTransport implements Transport {
 
   stop(): void {
     this.#send({ type: "stop" });
+  }
+
+  ask(wish: Wish): void {
+    this.#send({ type: "controls", version: 1, ...wish });
   }
 
   async unlockSound(): Promise<void> {
@@ -257,6 +262,7 @@ export class KioskTransport implements Transport {
       language: hello.language,
       disclosure: hello.disclosure,
       debug: hello.debug,
+      controls: hello.controls,
       resumed,
     });
     this.events.emit("connection", { kind: "open" });

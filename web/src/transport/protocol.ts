@@ -4,6 +4,7 @@
  */
 import * as v from "valibot";
 import { STREAM_RATE } from "../clock";
+import type { Wish } from "../ui/wishes";
 
 export const HEADER_BYTES = 16;
 
@@ -82,6 +83,14 @@ export type AvatarState = v.InferOutput<typeof AvatarStateSchema>;
 const SegmentSchema = v.pipe(v.union([v.string(), v.number()]), v.transform(String));
 const FigureSchema = v.nullable(v.union([v.number(), v.string(), v.boolean()]));
 
+const WishSchema = v.object({
+  emotion: v.string(),
+  liveliness: v.number(),
+  gaze: v.tuple([v.number(), v.number()]),
+  distance: v.number(),
+});
+export const OfferSchema = v.object({ emotions: v.array(v.string()), now: WishSchema, configured: WishSchema });
+
 const ServerMessageSchema = v.variant("type", [
   v.object({
     type: v.literal("hello"),
@@ -97,6 +106,7 @@ const ServerMessageSchema = v.variant("type", [
     alpha: v.optional(v.boolean(), false),
     disclosure: v.optional(v.string(), ""),
     debug: v.optional(v.boolean(), false),
+    controls: v.nullish(OfferSchema, null),
   }),
   v.object({ type: v.literal("state"), state: AvatarStateSchema }),
   v.object({
@@ -176,5 +186,6 @@ export type ClientMessage =
   | { type: "text"; text: string }
   | { type: "stop" }
   | { type: "mute"; muted: boolean }
+  | ({ type: "controls"; version: 1 } & Wish)
   | { type: "played"; sample: number; av_offset_ms: number | null }
   | { type: "bye" };

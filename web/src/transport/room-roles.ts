@@ -8,6 +8,7 @@ export const TOPIC_TRANSCRIPTION = "lk.transcription";
 export const TOPIC_CHAT = "lk.chat";
 /** Ours: RPC to the agent, and data topics from it. */
 export const RPC_STOP = "visavis.stop";
+export const RPC_CONTROLS = "visavis.controls";
 export const TOPIC_LATENCY = "visavis.latency";
 export const TOPIC_STATS = "visavis.stats";
 

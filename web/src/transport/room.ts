@@ -10,12 +10,14 @@ import {
   type TextStreamReader,
 } from "livekit-client";
 import * as v from "valibot";
-import { type AvatarState, parseServerMessage, statsFigures } from "./protocol";
+import type { Wish } from "../ui/wishes";
+import { type AvatarState, OfferSchema, parseServerMessage, statsFigures } from "./protocol";
 import { ReconnectPolicy } from "./reconnect";
 import {
   ATTRIBUTE_FINAL,
   ATTRIBUTE_SEGMENT,
   ATTRIBUTE_STATE,
+  RPC_CONTROLS,
   RPC_STOP,
   rolesOf,
   TOPIC_CHAT,
@@ -37,6 +39,7 @@ const TicketSchema = v.object({
   language: v.optional(v.string(), "en"),
   disclosure: v.optional(v.string(), ""),
   debug: v.optional(v.boolean(), false),
+  controls: v.nullish(OfferSchema, null),
 });
 type Ticket = v.InferOutput<typeof TicketSchema>;
 
@@ -58,6 +61,9 @@ export class RoomTransport implements Transport {
   #retryTimer: number | undefined;
   #agentTimer: number | undefined;
   #agentSeen = false;
+  /** Asked before the agent was there, and told to it when it is. */
+  #wish: Wish | null = null;
+  #agentReady = false;
 
   constructor(private readonly options: RoomOptions) {
     setLogLevel("warn");
@@ -84,8 +90,9 @@ export class RoomTransport implements Transport {
       }
       this.#ticket = ticket;
       this.#reconnect.succeeded();
-      const { title, language, disclosure, debug } = ticket;
-      this.events.emit("info", { title, language, disclosure, debug, resumed: started });
+      const { title, language, disclosure, debug, controls } = ticket;
+      this.#wish = null;
+      this.events.emit("info", { title, language, disclosure, debug, controls, resumed: started });
       if (started) {
         await this.#join();
       } else {
@@ -116,11 +123,13 @@ export class RoomTransport implements Transport {
   }
 
   stop(): void {
-    const { agent } = this.#roles();
-    if (agent) {
-      this.#room?.localParticipant
-        .performRpc({ destinationIdentity: agent.identity, method: RPC_STOP, payload: "" })
-        .catch((error: unknown) => console.warn("stop:", error));
+    this.#call(RPC_STOP, "");
+  }
+
+  ask(wish: Wish): void {
+    this.#wish = wish;
+    if (this.#agentReady) {
+      this.#call(RPC_CONTROLS, JSON.stringify({ version: 1, ...wish }));
     }
   }
 
@@ -194,6 +203,7 @@ export class RoomTransport implements Transport {
     const room = this.#makeRoom();
     this.#room = room;
     this.#agentSeen = false;
+    this.#agentReady = false;
     try {
       await room.connect(ticket.url, ticket.token);
     } catch (error) {
@@ -231,12 +241,32 @@ export class RoomTransport implements Transport {
     return room;
   }
 
+  /** What was asked before the agent was ready, once it is: its first state says so. */
+  #tellAgent(agent: RemoteParticipant): void {
+    if (!this.#agentReady && agent.attributes[ATTRIBUTE_STATE]) {
+      this.#agentReady = true;
+      if (this.#wish) {
+        this.ask(this.#wish);
+      }
+    }
+  }
+
+  #call(method: string, payload: string): void {
+    const { agent } = this.#roles();
+    if (agent) {
+      this.#room?.localParticipant
+        .performRpc({ destinationIdentity: agent.identity, method, payload })
+        .catch((error: unknown) => console.warn(`${method}:`, error));
+    }
+  }
+
   /** Finds agent and avatar and shows the avatar's tracks; picture and sound always of the same participant. */
   #cast(): void {
     const { agent, avatar } = this.#roles();
     window.clearTimeout(this.#agentTimer);
     if (agent) {
       this.#agentSeen = true;
+      this.#tellAgent(agent);
       this.events.emit("agentMissing", false);
     } else {
       this.#watchForAgent();

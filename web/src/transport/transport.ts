@@ -1,5 +1,6 @@
 /** The seam between the page and whatever carries the conversation. */
 import type { CaptionUpdate } from "../ui/captions";
+import type { Offer, Wish } from "../ui/wishes";
 import type { AvatarState } from "./protocol";
 
 export interface SessionInfo {
@@ -7,6 +8,8 @@ export interface SessionInfo {
   readonly language: string;
   readonly disclosure: string;
   readonly debug: boolean;
+  /** The motion's controls, when the server lets the page move them. */
+  readonly controls: Offer | null;
   /** The same conversation goes on, after a reload or a lost connection. */
   readonly resumed: boolean;
 }
@@ -60,6 +63,8 @@ export interface Transport {
   setMuted(muted: boolean): void;
   /** Stop talking. */
   stop(): void;
+  /** Asks something of the avatar's face and head; only with an offer of controls. */
+  ask(wish: Wish): void;
   /** Another gesture after `soundBlocked`. */
   unlockSound(): Promise<void>;
   /** Ends the conversation. */

@@ -1,4 +1,4 @@
-/** The technical panel: latency of the last turn, the stream's health, the server's figures. */
+/** The technical panel's figures: latency of the last turn, the stream's health, the server's figures. */
 import { text } from "../messages";
 import { make } from "./elements";
 
@@ -8,7 +8,7 @@ export interface TurnLatency {
 }
 
 export function drawDebug(
-  aside: HTMLElement,
+  box: HTMLElement,
   turn: TurnLatency | null,
   stream: Record<string, string>,
   server: Record<string, string>,
@@ -24,7 +24,7 @@ export function drawDebug(
   if (Object.keys(server).length > 0) {
     sections.push(section(text.debug.server, Object.entries(server)));
   }
-  aside.replaceChildren(...sections);
+  box.replaceChildren(...sections);
 }
 
 function section(title: string, rows: readonly [string, string][]): HTMLElement {

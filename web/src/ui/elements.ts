@@ -44,6 +44,8 @@ export function pageElements() {
     sendLabel: find("send-label", HTMLSpanElement),
     details: find("details", HTMLButtonElement),
     debug: find("debug", HTMLElement),
+    motion: find("motion", HTMLFormElement),
+    figures: find("figures", HTMLDivElement),
   };
 }
 
