@@ -211,6 +211,7 @@ class MotionData:
             self._lose(rng, audio_TA, past, new)
         controls_TC = arrays["controls"][index_T].astype(np.float32)
         ear_TU = arrays["ear"][index_T].astype(np.float32)
+        ear_TU[past:] = ear_TU[max(0, past - 1)]  # nobody knows yet what the visitor will say
         return motion_TD, audio_TA, controls_TC, ear_TU, arrays["known_ND"][clip].astype(np.float32)
 
     @staticmethod
