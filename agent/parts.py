@@ -19,8 +19,7 @@ from agent.speech.turns import make_vad, turn_handling
 from avatar.clock import MIC_RATE
 from avatar.decoders import open_decoder
 from avatar.motion.asked_text import asked_of
-from avatar.motion.stream import MotionStream
-from avatar.motion.viseme_net import VisemeNet
+from avatar.motion.open import open_motion
 from avatar.stream import FrameDecoder
 from config import Settings
 from dialogue.knowledge import Knowledge
@@ -97,7 +96,7 @@ def build_runner(
     settings: Settings, *, decoder: FrameDecoder | None = None, sink: Sink | None = None, clock: Clock | None = None
 ) -> AvatarRunner:
     """A runner of the settings' avatar, not yet started; loads the decoder unless one is given."""
-    motion = MotionStream(seed=settings.avatar.seed, viseme_net=VisemeNet())
+    motion = open_motion(settings.avatar)
     runner = AvatarRunner(decoder or open_decoder(settings.avatar), motion, sink, clock=clock)
     runner.set_controls(asked_of(settings.avatar))
     return runner

@@ -266,8 +266,26 @@ class StreamDriver:
         self._stream = stream
         self._numbers: dict[int, int] = {}  # the stream's segment -> the playout's
 
+    @property
+    def works_ahead(self) -> bool:
+        """Whether `prepare` saves the next step anything."""
+        return self._stream.works_ahead
+
+    def prepare(self, orders: Sequence[Order], hold: bool) -> None:
+        """Carry out the orders and do what can be done of the next step, which may come at any time after."""
+        self._carry_out(orders)
+        self._stream.prepare(hold=hold)
+
     def step(self, orders: Sequence[Order], hold: bool) -> Step:
         """Carry out the orders, then make the next frame, without its picture."""
+        self._carry_out(orders)
+        frame = self._stream.next_frame(render=False, hold=hold)
+        segment = self._numbers.get(frame.segment)
+        if frame.segment_end:
+            self._numbers.pop(frame.segment, None)
+        return Step(frame, segment)
+
+    def _carry_out(self, orders: Sequence[Order]) -> None:
         for order in orders:
             match order:
                 case Push():
@@ -282,8 +300,3 @@ class StreamDriver:
                     self._stream.set_controls(order.asked)
                 case Hear():
                     self._stream.hear(order.pcm_S)
-        frame = self._stream.next_frame(render=False, hold=hold)
-        segment = self._numbers.get(frame.segment)
-        if frame.segment_end:
-            self._numbers.pop(frame.segment, None)
-        return Step(frame, segment)

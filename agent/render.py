@@ -44,8 +44,8 @@ def render_clip(
     from agent.media import ClipWriter, check_clip
     from avatar.decoders import frame_format, open_decoder
     from avatar.motion.arkit import write_motion
+    from avatar.motion.open import open_motion
     from avatar.motion.stream import MotionStream
-    from avatar.motion.viseme_net import VisemeNet
     from avatar.stream import AvatarStream
 
     shape = check_clip(out_path, frame_format(settings.avatar))
@@ -61,7 +61,7 @@ def render_clip(
     if capture is not None:
         shots = driven_shots(decoder, capture.motion_TD, source, MotionStream(seed=seed))
     else:
-        stream = AvatarStream(decoder, MotionStream(seed=seed, viseme_net=VisemeNet()))
+        stream = AvatarStream(decoder, open_motion(settings.avatar))
         stream.set_controls(asked_of(settings.avatar))
         shots = spoken_shots(stream, source)
     prepared_s = time.perf_counter() - started

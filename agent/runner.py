@@ -28,7 +28,7 @@ from avatar.clock import FPS, FRAME_SAMPLES, STREAM_RATE
 from avatar.motion.asked_text import AskedChange
 from avatar.motion.controls import Asked
 from avatar.motion.idle import State
-from avatar.motion.stream import MotionStream
+from avatar.motion.protocol import Motion
 from avatar.render.output import FrameFormat
 from avatar.stream import AvatarStream, AVFrame, FrameDecoder
 
@@ -119,7 +119,7 @@ class AvatarRunner:
     def __init__(
         self,
         decoder: FrameDecoder | None,
-        motion: MotionStream,
+        motion: Motion,
         sink: Sink | None = None,
         *,
         clock: Clock | None = None,
@@ -139,6 +139,8 @@ class AvatarRunner:
         self._room.set()
         self._task: asyncio.Task[None] | None = None
         self._drawing: asyncio.Task[None] | None = None
+        self._ahead: asyncio.Task[None] | None = None
+        self._changed = False  # since the work ahead began
         self._next_picture: tuple[AVFrame, float] | None = None
         self._closing = asyncio.Lock()
         self._closed = False
@@ -163,7 +165,7 @@ class AvatarRunner:
                 await self._close()
 
     async def _close(self) -> None:
-        for task in (self._task, self._drawing):
+        for task in (self._task, self._drawing, self._ahead):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError, Exception):
@@ -209,7 +211,9 @@ class AvatarRunner:
 
         changes: what is asked of the face from a sample on (from pcm_S[0]), until the segment is over or cleared.
         """
-        return self._playout.push(pcm_S, phones, text, changes)
+        segment = self._playout.push(pcm_S, phones, text, changes)
+        self._work_ahead()
+        return segment
 
     def end_segment(self) -> int:
         """What was pushed since the last end or clear is complete; returns the segment's number."""
@@ -225,6 +229,7 @@ class AvatarRunner:
         self._room.set()
         for item in finished:
             self.events.finished(item)
+        self._work_ahead()
 
     def pause(self) -> None:
         """Speech waits and the mouth closes; `resume` goes on with the next sample."""
@@ -237,10 +242,12 @@ class AvatarRunner:
     def set_state(self, state: State) -> None:
         """What the avatar is doing."""
         self._playout.tell(Become(state))
+        self._work_ahead()
 
     def set_controls(self, asked: Asked) -> None:
         """What is asked of face and head from the next frame on, except where a reply asks otherwise (see `push`)."""
         self._playout.tell(Ask(asked))
+        self._work_ahead()
 
     def hear(self, pcm_S: NDArray[np.int16]) -> None:
         """The visitor's voice, int16 mono at 16 kHz, for nods."""
@@ -251,6 +258,9 @@ class AvatarRunner:
             due = self._clock.now()
             while True:
                 await self._clock.sleep_until(due)
+                while self._ahead is not None:  # its orders come first, and so do its errors
+                    ahead, self._ahead = self._ahead, None
+                    await ahead
                 orders = self._playout.take_orders()
                 step = await self._stepper.run(partial(self._driver.step, orders, self._playout.hold))
                 late = self._clock.now() - due
@@ -258,10 +268,25 @@ class AvatarRunner:
                     self.stats.slips += 1
                     due += late
                 self._give_out(step, due, late)
+                self._work_ahead()
                 due += FRAME_S
         except Exception as error:
             logger.exception("the avatar has stopped")
             self.events.failed(error)
+
+    def _work_ahead(self) -> None:
+        """Use the time between two frames for the next one's motion, so that a dear frame is no late sound."""
+        if self._task is None or self._task.done() or not self._driver.works_ahead:
+            return
+        self._changed = True
+        if self._ahead is None or (self._ahead.done() and not self._ahead.cancelled() and not self._ahead.exception()):
+            self._ahead = asyncio.create_task(self._prepare(), name="visavis-ahead")
+
+    async def _prepare(self) -> None:
+        while self._changed:
+            self._changed = False
+            orders = self._playout.take_orders()
+            await self._stepper.run(partial(self._driver.prepare, orders, self._playout.hold))
 
     def _give_out(self, step: Step, due: float, late: float) -> None:
         delivery = self._playout.deliver(step)

@@ -200,6 +200,11 @@ class AvatarStream:
         self._epoch += 1
         return self._epoch
 
+    @property
+    def works_ahead(self) -> bool:
+        """Whether `prepare` does anything."""
+        return self._motion.works_ahead
+
     def prepare(self, *, hold: bool = False) -> None:
         """Let the motion work ahead for the next `next_frame`; changes no frame. For a caller with time to spare."""
         segment = self._segments[0] if self._segments else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -15,9 +16,13 @@ from agent.playout import Finished
 from agent.runner import FRAME_S, MAX_AHEAD_SAMPLES, SLIP_S, AvatarRunner
 from avatar.audio.phones import TimedPhone
 from avatar.clock import FRAME_SAMPLES, STREAM_RATE
+from avatar.motion.diffusion.stream import DiffusionMotion
+from avatar.motion.state import State
 from avatar.motion.stream import MotionStream
 from tests.agent_stand_ins import DiscDecoder, InlineWorker, ListSink, VirtualClock, disc_area, settle
+from tests.motion_stand_ins import FollowNet
 
+T = TypeVar("T")
 OPEN = [TimedPhone("sil", 0.0, 0.1), TimedPhone("AA", 0.1, 10.0)]
 
 
@@ -300,3 +305,47 @@ def test_any_order_of_events(
 
 def test_slip_is_longer_than_a_busy_frame() -> None:
     assert SLIP_S > 2 * FRAME_S
+
+
+class WindowWorker(InlineWorker):
+    """A call takes 18 ms for every window that the network makes in it."""
+
+    def __init__(self, clock: VirtualClock, net: FollowNet) -> None:
+        super().__init__(clock)
+        self._virtual, self._net = clock, net
+
+    async def run(self, function: Callable[[], T]) -> T:
+        async with self._lock:
+            before = self._net.count
+            result = function()
+            for _ in range(self._net.count - before):
+                await self._virtual.sleep_until(self._virtual.now() + 0.018)
+            return result
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+async def test_the_networks_bursts_fall_between_the_frames(ahead: bool) -> None:
+    """Windows that take half a frame's time make no sound late, not even when something happens."""
+
+    class Motion(DiffusionMotion):
+        works_ahead = ahead  # type: ignore[misc]  # without, to see that it matters
+
+    net = FollowNet()
+    clock, sink = VirtualClock(), ListSink()
+    motion = Motion(net, 1)
+    worker = WindowWorker(clock, net)
+    runner = AvatarRunner(None, motion, sink, clock=clock, stepper=worker, drawer=InlineWorker())
+    runner.start()
+    await clock.advance(1.001)
+    runner.stats.sound_late_ms.clear()  # the very first frame has no time before it
+    runner.set_state(State.THINKING)
+    await clock.advance(0.4)
+    runner.push(tone(1.0), OPEN)
+    runner.end_segment()
+    await clock.advance(0.6)
+    runner.clear()
+    await clock.advance(0.4)
+    late_ms = max(runner.stats.sound_late_ms)
+    await runner.aclose()
+    assert sum(frame.speech for frame in sink.frames) == 15
+    assert (late_ms < 1.0) if ahead else (late_ms > 17.0)

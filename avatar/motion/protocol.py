@@ -29,6 +29,10 @@ class Motion(Protocol):
         """Speech at 24 kHz that may have to lie beyond a frame before it is ready, unless its segment has ended."""
 
     @property
+    def works_ahead(self) -> bool:
+        """Whether `prepare` does anything: frames do not all cost the same."""
+
+    @property
     def state(self) -> State:
         """What the avatar is doing."""
 
@@ -55,7 +59,7 @@ class Motion(Protocol):
         """Speech frames that `next_motion` can give now."""
 
     def prepare(self, *, hold: bool = False) -> None:
-        """Do now what the next `next_motion(hold=hold)` would take time for; changes no frame. Optional to call."""
+        """Do now what the next `next_motion(hold=hold)` would take time for. Never needed: it changes no frame."""
 
     def next_motion(self, *, hold: bool = False) -> NDArray[np.float32]:
         """The next frame, float32 [52]: speech when a frame is ready, else life without speech; `hold` lets speech

@@ -49,6 +49,7 @@ class MotionStream:
 
     tail_frames: Final = CLOSE_FRAMES
     """Frames after a segment in which the mouth may still be closing."""
+    works_ahead: Final = False
     lookahead_samples: Final = LOOKAHEAD_FRAMES * FRAME_SAMPLES
 
     def __init__(

@@ -68,6 +68,7 @@ class DiffusionMotion:
 
     tail_frames: Final = CLOSE_FRAMES
     """Frames after a segment in which the mouth may still be closing."""
+    works_ahead: Final = True
 
     def __init__(
         self, net: WindowNet, seed: int = 0, *, features: SpeechFeatures | None = None, block: int = BLOCK
@@ -146,8 +147,11 @@ class DiffusionMotion:
 
     def prepare(self, *, hold: bool = False) -> None:
         """Make the next window now if the next frame needs one; changes no frame, whether called or not."""
+        speech = self._next_speech(hold)
+        if self._likely_foreseen(speech):
+            return
         ahead = self._decider.fork()
-        token = ahead.step(self._next_speech(hold))
+        token = ahead.step(speech)
         if not self._foreseen(token):
             window = self._plan(token, ahead)
             if window != self._prepared:
@@ -183,6 +187,14 @@ class DiffusionMotion:
     def _foreseen(self, token: Token) -> bool:
         window = self._window
         return window is not None and window.expects(self._frame, token, self._queue.timeline, self._asked)
+
+    def _likely_foreseen(self, speech: int | None) -> bool:
+        """As `_foreseen`, without looking at what only the next step decides (a nod that has just come due)."""
+        window = self._window
+        if window is None or self._frame - window.first >= window.new or window.asked != self._asked:
+            return False
+        token = window.tokens[self._frame - window.first]
+        return token.speech == speech and (speech is not None or token.state is self._decider.state)
 
     def _plan(self, token: Token, ahead: Decider) -> Window:
         return plan_window(self._frame, token, ahead, self._queue, self._asked, block=self._block, look=LOOK)
