@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -31,7 +32,7 @@ def read(text: str, cuts: list[int] | None = None) -> tuple[str, list[tuple[int,
     reader = TagReader(log=False)
     edges = [0, *sorted(cut % (len(text) + 1) for cut in cuts or []), len(text)]
     words, changes = "", []
-    pieces = [part for a, b in zip(edges, edges[1:], strict=False) for part in reader.push(text[a:b])]
+    pieces = [part for a, b in pairwise(edges) for part in reader.push(text[a:b])]
     for part in [*pieces, *reader.flush()]:
         if isinstance(part, str):
             words += part

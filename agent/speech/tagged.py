@@ -1,8 +1,8 @@
 """From tags between words to samples of the sound: a reply's clauses with what is asked in them, and when.
 
-A clause is spoken whole (cutting it at a tag would break its melody). Where a tag stands inside one, its moment is
-that share of the spoken phones which the letters before it are of all letters, moved to the pause next to it if there
-is one: exact at the head of a clause, where tags usually stand, and about a syllable off within.
+A clause is spoken whole (cutting it at a tag would break its melody). Where a tag stands inside one, as large a share
+of the phones comes before it as of the letters, and after a comma the next words begin where a pause ends: exact at the
+head of a sentence, where tags usually stand, and a syllable off at most within (docs/motion/controls.md).
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from avatar.audio.phones import TimedPhone
 from avatar.clock import STREAM_RATE
 from avatar.motion.asked_text import AskedChange
 
-PAUSE_REACH_S: Final = 0.25
-"""A pause this near to a tag's reckoned moment is where the tag stood."""
+PAUSE_REACH_S: Final = 0.6
+"""A pause this near to the reckoned moment of a tag after a comma is that comma's."""
+_MARKS: Final = (",", ";", ":", "-", "–", "—", "…", ".", "!", "?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,8 @@ class TagPlacer:
         for at, change in piece.changes:
             before = _letters(piece.text[:at]) - self._said
             if 0 <= before < letters:
-                changes.append((_sample(before / letters, chunk), change))
+                after_mark = piece.text[:at].rstrip()[-1:] in _MARKS
+                changes.append((_sample(before / letters, chunk, after_mark=after_mark), change))
         self._said += letters
         return replace(chunk, changes=tuple(changes)) if changes else chunk
 
@@ -105,31 +107,27 @@ def _letters(text: str) -> int:
     return sum(char.isalnum() for char in text)
 
 
-def _sample(share: float, chunk: SpeechChunk) -> int:
+def _sample(share: float, chunk: SpeechChunk, *, after_mark: bool) -> int:
     """The sample of a chunk at which `share` of its letters have been said."""
     if share <= 0.0:
         return 0
     if not chunk.phones:
         return int(share * len(chunk.pcm_S))
-    return min(round(_moment(share, chunk.phones) * STREAM_RATE), max(len(chunk.pcm_S) - 1, 0))
+    moment_s = _moment(share, chunk.phones, after_mark=after_mark)
+    return min(round(moment_s * STREAM_RATE), max(len(chunk.pcm_S) - 1, 0))
 
 
-def _moment(share: float, phones: Sequence[TimedPhone]) -> float:
+def _moment(share: float, phones: Sequence[TimedPhone], *, after_mark: bool) -> float:
     spoken = [phone for phone in phones if phone.phone != "sil"]
     if not spoken:
         return 0.0
-    left_s = share * sum(phone.end_s - phone.start_s for phone in spoken)
-    moment_s = spoken[-1].end_s
-    for phone in spoken:
-        duration_s = phone.end_s - phone.start_s
-        if left_s < duration_s:
-            moment_s = phone.start_s + left_s
-            break
-        left_s -= duration_s
-    # Words after a pause begin where it ends; gaps between phones are pauses as well.
+    moment_s = spoken[min(round(share * len(spoken)), len(spoken) - 1)].start_s
+    if not after_mark:
+        return moment_s
+    # Gaps between phones are pauses as well; the next words begin where one ends.
     ends = [b.start_s for a, b in pairwise(phones) if b.phone != "sil" and _is_pause(a, b)]
-    near = min(ends, key=lambda end_s: abs(end_s - moment_s), default=moment_s)
-    return near if abs(near - moment_s) <= PAUSE_REACH_S else moment_s
+    near_s = min(ends, key=lambda end_s: abs(end_s - moment_s), default=moment_s)
+    return near_s if abs(near_s - moment_s) <= PAUSE_REACH_S else moment_s
 
 
 def _is_pause(before: TimedPhone, after: TimedPhone) -> bool:
