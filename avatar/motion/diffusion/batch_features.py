@@ -95,15 +95,15 @@ class VisemeStep:
 
         peak_t = max(level_t, peak_(t-1) - decay) is a running maximum of level_t + t * decay. The mean follows
         mean_t = (1 - g_t) mean_(t-1) + g_t x_t with g_t = 1 / count_t or 0, so that with A_t = prod_(s <= t) (1 - g_s)
-        it is A_t mean_0 + sum_(s <= t) A_t / A_s g_s x_s; counts begin at 25, so A stays far from 0.
+        it is A_t mean_0 + sum_(s <= t) A_t / A_s g_s x_s; counts begin at 25, so A stays far from 0. What lies beyond a
+        slot's real frames cannot reach back, and what is remembered is taken at its last real one.
         """
-        real_BT = self._frame_T < self.frames_B[:, None]
         value_BTM = log_BTM.double()
         level_BT = value_BTM.mean(2)
         sink_T = (self._frame_T + 1) * features._PEAK_DECAY
         risen_BT = torch.maximum((level_BT + sink_T).cummax(1).values, self._peak_B[:, None])
         peak_BT = risen_BT - sink_T
-        moves_BT = (level_BT > features._QUIET_LOG) & (level_BT > peak_BT - features._BELOW_PEAK) & real_BT
+        moves_BT = (level_BT > features._QUIET_LOG) & (level_BT > peak_BT - features._BELOW_PEAK)
         count_BT = (self._count_B[:, None] + moves_BT.cumsum(1)).clamp(max=features._MEMORY_FRAMES)
         gain_BT = moves_BT / count_BT
         kept_BT = (1.0 - gain_BT).cumprod(1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,12 +73,25 @@ class _Span:
     end: int | None = None
 
 
+class Hearing(Protocol):
+    """What listens to the speech: a `VisemeNet`, or a seat at a batch of them (shared.py)."""
+
+    def reset(self) -> None:
+        """Forget the past and the speaker."""
+
+    def push_hidden(self, pcm_S: NDArray[np.int16]) -> tuple[Floats, Floats]:
+        """See VisemeNet.push_hidden."""
+
+    def flush_hidden(self) -> tuple[Floats, Floats]:
+        """See VisemeNet.flush_hidden."""
+
+
 class SpeechFeatures:
     """Features of one speech timeline (frames of 960 samples at 24 kHz, segments one after the other)."""
 
-    def __init__(self, net: VisemeNet | None = None) -> None:
+    def __init__(self, net: Hearing | None = None) -> None:
         """net: the viseme network to listen with; None makes one with the shipped weights."""
-        self._net = net if net is not None else VisemeNet()
+        self._net: Hearing = net if net is not None else VisemeNet()
         self.reset()
 
     def reset(self) -> None:
