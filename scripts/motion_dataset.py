@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.motion import space
-from avatar.motion.articulation import ARTICULATORS
+from avatar.motion.articulation import ARTICULATORS, SPEECH_CHANNELS, to_motion
 from avatar.motion.controls import CONTROL_INDEX, EMOTIONS
 from avatar.motion.diffusion.features import hide, rows_of, silent_row
 from avatar.motion.diffusion.layout import AUDIO, AUDIO_COLUMNS, HEARD_LOOK, LOOK
@@ -48,6 +48,17 @@ def _rows(clip: MotionClip, rng: np.random.Generator | None) -> tuple[Floats, Fl
     return rows_TA, ear_TA
 
 
+def _filled(clip: MotionClip, rows_TA: Floats) -> Floats:
+    """The motion, with mouth channels that were not observed as the articulation model has them: the past that the
+    network sees must not tell what kind of recording it comes from. They still teach nothing themselves."""
+    motion_TD = clip.motion_TD.copy()
+    missing_D = SPEECH_CHANNELS & ~clip.known_D
+    if missing_D.any():
+        for motion_D, row_A in zip(motion_TD, rows_TA, strict=True):
+            motion_D[missing_D] = to_motion(row_A[AUDIO_COLUMNS["artic"]])[missing_D]
+    return motion_TD
+
+
 def pack(clips: Path, out: Path, sources: list[str] | None, part: int, parts: int) -> None:
     """Write shards SOURCE-{train,held}-PART.npz of every `parts`-th clip."""
     out.mkdir(parents=True, exist_ok=True)
@@ -63,7 +74,7 @@ def pack(clips: Path, out: Path, sources: list[str] | None, part: int, parts: in
             shards.setdefault(f"{clip.source}-{'held' if clip.held_out else 'train'}", []).append({
                 "audio": rows_TA.astype(np.float16),
                 "by_ear": ear_TA.astype(np.float16),
-                "motion": clip.motion_TD.astype(np.float32),
+                "motion": _filled(clip, rows_TA),
                 "controls": clip.controls_TC.astype(np.float16),
                 "ear": (clip.ear_TU if clip.ear_TU is not None else np.zeros((len(rows_TA), 4))).astype(np.float16),
                 "known": clip.known_D,

@@ -70,7 +70,6 @@ class Batcher:
 
         motion = (on(w.motion_BTD) - self.norms["norm.mean"]) / self.norms["norm.scale"]
         known_BD = on(w.known_BD)
-        motion = motion * known_BD[:, None]  # what nobody saw is the mean
         audio = (on(w.audio_BTA) - self.norms["norm.audio_mean"]) / self.norms["norm.audio_scale"]
         role = torch.zeros(w.past + w.new + w.look, 3, device=self.device)
         role[: w.past, 0] = role[w.past : w.past + w.new, 1] = role[w.past + w.new :, 2] = 1.0
