@@ -278,7 +278,8 @@ def train(a: argparse.Namespace) -> None:
     log, total_s, until = Log(out), (a.total or a.minutes) * 60.0, spent + a.minutes * 60.0
     sums: dict[str, float] = {}
     count, last, started = 0, time.monotonic(), time.monotonic()
-    while spent < until:
+    last_step = step + a.max_steps if a.max_steps else math.inf
+    while spent < until and step < last_step:
         rate = (
             a.rate * min(1.0, (step + 1) / 200) * (0.03 + 0.485 * (1 + math.cos(math.pi * min(1.0, spent / total_s))))
         )
@@ -307,7 +308,7 @@ def train(a: argparse.Namespace) -> None:
         step += 1
         now = time.monotonic()
         spent, started = spent + now - started, now
-        if now - last > a.save_every or spent >= until:
+        if now - last > a.save_every or spent >= until or step >= last_step:
             last = now
             values = {name: value / count for name, value in sums.items()}
             values |= validate(average, batcher, held, 1 if a.distil else 4)
@@ -364,6 +365,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--size", choices=sorted(SIZES), default="small")
     parser.add_argument("--minutes", type=float, default=9.0, help="length of this slice")
     parser.add_argument("--total", type=float, help="minutes the learning rate is planned for (default: this slice)")
+    parser.add_argument("--max-steps", type=int, help="end this slice after so many steps")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--distil", action="store_true", help="teach a copy to do it in one step")
     parser.add_argument("--teacher-steps", type=int, default=6)

@@ -103,11 +103,11 @@ def run(packed: Path, out: Path, *more: str) -> None:
 
 def test_training_learns_resumes_distils_and_exports(packed: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    run(packed, out, "--minutes", "0.04", "--total", "0.08", "--rate", "2e-3")
+    run(packed, out, "--max-steps", "12", "--rate", "2e-3")
     with pytest.raises(SystemExit, match="--resume"):
-        run(packed, out, "--minutes", "0.01")
-    run(packed, out, "--minutes", "0.04", "--total", "0.08", "--rate", "2e-3", "--resume")
-    run(packed, out, "--minutes", "0.02", "--distil")
+        run(packed, out, "--max-steps", "1")
+    run(packed, out, "--max-steps", "40", "--rate", "2e-3", "--resume")
+    run(packed, out, "--max-steps", "5", "--distil")
     with (out / "log.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["name"] == "held_loss"]
     flow = [float(row["value"]) for row in rows if row["stage"] == "flow"]
