@@ -158,25 +158,22 @@ class MotionData:
             out[source] = out.get(source, 0.0) + len(arrays["motion"]) / 1500
         return out
 
-    def statistics(self, rng: np.random.Generator, rows: int = 60_000) -> dict[str, Floats]:
-        """norm.mean, norm.scale of motion and norm.audio_* (weights.py), from a sample by the sources' shares."""
-        motion, audio, known = [], [], []
-        for arrays, share in zip(self._arrays, self._share, strict=True):
-            pick = rng.integers(len(arrays["motion"]), size=max(1, int(rows * share)))
-            clip = np.searchsorted(arrays["offsets_N"], pick, side="right") - 1
-            motion.append(arrays["motion"][pick])
-            audio.append(arrays["audio"][pick].astype(np.float32))
-            known.append(arrays["known_ND"][clip])
-        motion_TD = np.ma.masked_array(np.concatenate(motion), ~np.concatenate(known).astype(bool))
-        audio_TA = np.concatenate(audio)
-        speech_TA = audio_TA[audio_TA[:, AUDIO_COLUMNS["flag_speech"]][:, 0] > 0.5]
+    def statistics(self, rng: np.random.Generator, batch: int = 1500) -> dict[str, Floats]:
+        """norm.mean, norm.scale of motion and norm.audio_* (weights.py), from windows as training sees them."""
+        w = self.windows(rng, batch, past=0, new=40, look=0)
+        known_BTD = np.broadcast_to(w.known_BD[:, None] > 0.0, w.motion_BTD.shape)
+        motion_BTD = np.ma.masked_array(w.motion_BTD, ~known_BTD)
+        audio_TA = w.audio_BTA.reshape(-1, AUDIO)
+        heard_TA = audio_TA[
+            (audio_TA[:, AUDIO_COLUMNS["flag_speech"]] * audio_TA[:, AUDIO_COLUMNS["flag_heard"]])[:, 0] > 0.5
+        ]
         audio_mean_A, audio_scale_A = np.zeros(AUDIO, np.float32), np.ones(AUDIO, np.float32)
         hidden = AUDIO_COLUMNS["hidden"]
-        audio_mean_A[hidden] = speech_TA[:, hidden].mean(0)
-        audio_scale_A[hidden] = np.maximum(speech_TA[:, hidden].std(0), 0.2)
+        audio_mean_A[hidden] = heard_TA[:, hidden].mean(0)
+        audio_scale_A[hidden] = np.maximum(heard_TA[:, hidden].std(0), 0.2)
         return {
-            "norm.mean": np.asarray(motion_TD.mean(0).filled(0.0), np.float32),
-            "norm.scale": np.maximum(np.asarray(motion_TD.std(0).filled(0.05), np.float32), 0.012),
+            "norm.mean": np.asarray(motion_BTD.mean((0, 1)).filled(0.0), np.float32),
+            "norm.scale": np.maximum(np.asarray(motion_BTD.std((0, 1)).filled(0.05), np.float32), 0.02),
             "norm.audio_mean": audio_mean_A,
             "norm.audio_scale": audio_scale_A,
         }
