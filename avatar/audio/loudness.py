@@ -18,6 +18,8 @@ _SPEECH_RANGE_DB: Final = 18.0
 _RISE, _FALL = 0.025, 0.012  # per 10 ms of speech: the level follows a new speaker within a second
 _SINK_DB: Final = 0.015  # per 10 ms of audible sound too faint to be speech: finds a much quieter speaker
 _START_BINS: Final = 60
+_STILL: Final = 0.01
+"""A bin that moves by less than -20 dB about its mean (fully from -13 dB) is an offset of the line, not sound."""
 
 
 class Loudness:
@@ -41,6 +43,10 @@ class Loudness:
             return
         frame_BS = pcm_S[: bins * _BIN].reshape(bins, _BIN).astype(np.float32) / 32768.0
         power_B = np.mean(frame_BS**2, axis=1)
+        offset_B = np.mean(frame_BS, axis=1) ** 2
+        changes_B = np.maximum(power_B - offset_B, 0.0) / np.maximum(offset_B, 1e-12)
+        power_B -= offset_B * (1.0 - np.clip((changes_B - _STILL) / (4.0 * _STILL), 0.0, 1.0))
+        power_B = np.maximum(power_B, 0.0)
         db_B = np.maximum(10.0 * np.log10(power_B + 1e-12), FLOOR_DB)
         level_B = np.empty(bins, dtype=np.float32)
         level = self._level_db

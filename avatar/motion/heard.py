@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.audio.loudness import Loudness
-from avatar.motion.viseme_net import for_lips
+from avatar.motion.viseme_net import LOOKAHEAD, for_lips
 
 Floats = NDArray[np.float32]
 
-_GATE_REACH_BINS: Final = 8  # the silence inside a stop is part of speech
+_GATE_REACH_BINS: Final = 7
+"""The silence inside a stop is part of speech; no more than what exists beyond a posterior however sound was cut."""
 _SILENT_DB, _GATE_RANGE_DB = 26.0, 8.0
 
 
@@ -23,3 +24,6 @@ def lips_heard(posterior_BV: Floats, loudness: Loudness, first_bin: int) -> Floa
     lips_BV: Floats = (for_lips(posterior_BV) * sounding_B1).astype(np.float32)
     lips_BV[:, 0] += 1.0 - sounding_B1[:, 0]
     return lips_BV
+
+
+assert _GATE_REACH_BINS <= LOOKAHEAD + 1
