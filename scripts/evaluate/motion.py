@@ -13,6 +13,7 @@ import argparse
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -163,13 +164,17 @@ def report_of(results: goals.Results, plan: Plan) -> Report:
     return out
 
 
-def systems_of(weights: Sequence[str], steps: Sequence[int]) -> list[System]:
-    """Rows of the main tables. weights: NAME=FILE, or NAME for the shipped one; ValueError for what is neither."""
+def systems_of(weights: Sequence[str], steps: Sequence[int], guidance: Sequence[float]) -> list[System]:
+    """Rows of the main tables. weights: NAME=FILE, or NAME for the shipped one; ValueError for what is neither.
+
+    guidance: strengths for every one of them, 0 being none.
+    """
     out = [recorded(REAL), recorded(MISMATCHED), articulation(phones=True), articulation(phones=False)]
     for item in weights:
-        name, _, path = item.partition("=")
-        for count in steps:
-            out += [diffusion(name, Path(path) if path else None, count, phones=phones) for phones in (True, False)]
+        name, _, file = item.partition("=")
+        path = Path(file) if file else None
+        for count, strength in product(steps, guidance):
+            out += [diffusion(name, path, count, phones=phones, guidance=strength) for phones in (True, False)]
     return out
 
 
@@ -183,6 +188,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--cache", type=Path, help="what systems showed is kept here (default: OUT/cache)")
     parser.add_argument("--weights", nargs="*", default=[], metavar="NAME=FILE", help="networks to measure")
     parser.add_argument("--steps", default="1", help="flow steps of each network, such as 1,2,4,10")
+    parser.add_argument("--guidance", default="0", help="strengths of guidance at run time, such as 0,0.5,1")
     parser.add_argument("--sources", nargs="*", help="only these sources of clips")
     parser.add_argument("--limit", type=int, help="clips of each source at most (default: LIMITS in motion.py; 0: all)")
     parser.add_argument("--parts", default=",".join(PARTS), help="what to measure, of " + ",".join(PARTS))
@@ -195,7 +201,8 @@ def main(arguments: Sequence[str]) -> int:
     if not options.quick and options.clips is None:
         parser.error("give --clips FOLDER, or --quick")
     started = time.monotonic()
-    systems = systems_of(options.weights, [int(s) for s in options.steps.split(",")])
+    strengths = [float(s) for s in options.guidance.split(",")]
+    systems = systems_of(options.weights, [int(s) for s in options.steps.split(",")], strengths)
     if options.quick:
         clips, parts = corpus.made_clips(3), [p for p in parts if p != "robust"]
     else:

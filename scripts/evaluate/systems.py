@@ -1,7 +1,8 @@
 """What is compared: sources of motion behind one interface, by name.
 
 `articulation-phones`, `articulation-audio`   motion v1 (also the teacher), with phone times or by the viseme network
-`NAME-STEPS[-audio]`                          a diffusion model's weights, so many flow steps, with phones or by ear
+`NAME-STEPS[-gSTRENGTH][-audio]`              a diffusion model's weights, so many flow steps, perhaps with guidance
+                                              at run time (guided.py), with phone times or by ear
 `real`                                        the tracked motion itself: what the others are measured against
 `mismatched`                                  another clip's tracked motion: what chance looks like
 """
@@ -9,6 +10,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +26,7 @@ from avatar.motion.diffusion.weights import MotionWeights, load_weights, shipped
 from avatar.motion.protocol import Motion
 from avatar.motion.stream import MotionStream
 from avatar.motion.viseme_net import VisemeNet
+from scripts.evaluate.guided import GuidedNet
 
 REAL: Final = "real"
 MISMATCHED: Final = "mismatched"
@@ -68,17 +71,20 @@ def articulation(*, phones: bool, net: Callable[[], VisemeNet] = VisemeNet) -> S
     return System(name, opened, phones, f"{name}:{code_digest()}")
 
 
-def diffusion(name: str, path: Path | None, steps: int, *, phones: bool) -> System:
-    """The motion network as a live stream. path: a weights file, None for the shipped `name` (small or base)."""
+def diffusion(name: str, path: Path | None, steps: int, *, phones: bool, guidance: float = 0.0) -> System:
+    """The motion network as a live stream.
+
+    path: a weights file, None for the shipped `name` (small or base). guidance: see guided.py.
+    """
     weights = shipped_weights(name) if path is None else load_weights(path)
     nets: list[NumpyNet] = []
 
     def opened(seed: int) -> Motion:
         if not nets:  # opened late: a cached run needs none
-            nets.append(NumpyNet(weights, steps))
+            nets.append(GuidedNet(weights, steps, guidance) if guidance else NumpyNet(weights, steps))
         return DiffusionMotion(nets[0], seed, features=SpeechFeatures())
 
-    label = f"{name}-{steps}" + ("" if phones else BY_EAR)
+    label = f"{name}-{steps}" + (f"-g{guidance:g}" if guidance else "") + ("" if phones else BY_EAR)
     return System(label, opened, phones, f"{label}:{weights_digest(weights)}:{code_digest()}", BLOCK)
 
 
@@ -107,8 +113,9 @@ def named(name: str, weights: Sequence[str] = ()) -> System:
     stem = name.removesuffix(BY_EAR)
     if stem in ("articulation", "articulation-phones"):
         return articulation(phones=phones)
-    net, _, steps = stem.rpartition("-")
     files = dict(item.split("=", 1) for item in weights)
-    if not net or not steps.isdecimal():
+    parts = re.fullmatch(r"(.+)-([0-9]+)(?:-g([0-9.]+))?", stem)
+    if parts is None:
         raise ValueError(f"{name!r} is no system: use real, articulation-phones, articulation-audio, or NAME-STEPS.")
-    return diffusion(net, Path(files[net]) if net in files else None, int(steps), phones=phones)
+    net, steps, guidance = parts[1], int(parts[2]), float(parts[3] or 0.0)
+    return diffusion(net, Path(files[net]) if net in files else None, steps, phones=phones, guidance=guidance)
