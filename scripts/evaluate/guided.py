@@ -30,8 +30,8 @@ class GuidedNet(NumpyNet):
 
     def sample(self, past_PD: Floats, audio_TA: Floats, control_TC: Floats, ear_TU: Floats, noise_ND: Floats) -> Floats:
         """As NumpyNet.sample."""
-        heard_TW: Floats = (audio_TA / self._audio_scale_A) @ self._token[0][DIM : DIM + AUDIO]
-        self._heard_TW = heard_TW
+        heard_TW = (audio_TA / self._audio_scale_A) @ self._token[0][DIM : DIM + AUDIO]
+        self._heard_TW = np.asarray(heard_TW, np.float32)
         return super().sample(past_PD, audio_TA, control_TC, ear_TU, noise_ND)
 
     def _predict(
