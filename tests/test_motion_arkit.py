@@ -327,6 +327,13 @@ def test_what_leaves_the_range_is_held_and_told(tmp_path: Path) -> None:
     assert changed == 0 and np.array_equal(clamped, capture.motion_TD)
 
 
+def test_a_trackers_noise_about_zero_is_not_told(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.002, 120)
+    capture = load_motion(write_app(tmp_path / "a.csv", {"JawOpen": noise}, np.arange(120) / 60))
+    assert capture.report["clamped"] == {} and capture.warnings == []
+    assert capture.motion_TD.min() >= -1e-6
+
+
 def broken(tmp_path: Path, what: str) -> Path:
     path = write_app(tmp_path / "a.csv", {"JawOpen": 0.2}, np.arange(60) / 60)
     text = path.read_text()

@@ -40,6 +40,8 @@ LEAST_SHAPES: Final = 8
 """Fewer known blendshapes than this are some other table."""
 _RATES: Final = (24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 90.0, 100.0, 120.0, 240.0)
 _LONG_GAP_S: Final = 0.5
+_NOTABLE: Final = 0.01
+"""Share of a channel's range by which it must leave it to be told; less is the noise of a tracker about 0."""
 _USED: Final = "Use a CSV of the Live Link Face app, or one that 'visavis render --arkit' wrote."
 _DEG: Final = 180.0 / np.pi
 _TIMECODE: Final = re.compile(r"(\d{1,2}):(\d{1,2}):(\d{1,2})[:;](\d{1,3}(?:[.,]\d+)?)")
@@ -113,7 +115,7 @@ def load_motion(path: str | Path, *, centre: bool | None = None) -> Capture:
 
 def _finish(motion_TD: Doubles, recording: _Recording, centred: dict[str, float]) -> Capture:
     clamped_TD, _ = space.clamp(motion_TD.astype(np.float32))
-    over_TD = np.abs(clamped_TD - motion_TD) > 1e-6
+    over_TD = np.abs(clamped_TD - motion_TD) > _NOTABLE * (space.HIGH_D - space.LOW_D)
     clamped = {space.NAMES[d]: int(over_TD[:, d].sum()) for d in np.flatnonzero(over_TD.any(axis=0))}
     warnings = recording.warnings
     if clamped:
