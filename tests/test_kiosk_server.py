@@ -28,6 +28,7 @@ from agent.transports.kiosk import Close, Kiosk
 from agent.transports.protocol import HEADER, MAX_MESSAGE_BYTES, Kind
 from agent.transports.static import StaticSite
 from avatar.clock import FRAME_SAMPLES
+from avatar.stream import FrameDecoder
 from config import load
 from tests.agent_stand_ins import DiscDecoder, KnowingSTT, ScriptedDialogue, disc_area
 from tests.kiosk_client import Page
@@ -40,6 +41,7 @@ async def running(
     *,
     ears: list[str] | None = None,
     site: StaticSite | None = None,
+    decoder: FrameDecoder | None = None,
     **overrides: Any,
 ) -> AsyncIterator[Kiosk]:
     settings = load(None, environ={}, overrides={"session.greeting": "", "kiosk.port": 0, **overrides}).settings
@@ -54,7 +56,7 @@ async def running(
         ),
         dialogue=ScriptedDialogue(answer),
     )
-    server = Kiosk(settings, DiscDecoder(), parts, site=site)
+    server = Kiosk(settings, decoder or DiscDecoder(), parts, site=site)
     await server.start()
     try:
         yield server
