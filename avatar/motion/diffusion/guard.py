@@ -90,10 +90,10 @@ class Guard:
             made_D[OPENING] = 0.0
             made_D[_JAW] = rest_jaw
         made_D[_LIPS] = self._offset.apply(made_D[_LIPS], switched=self._speaking and not speech)
-        made_D[_CLOSE] = min(made_D[_CLOSE], made_D[_JAW])
         self._since_blink = 0 if blink > _BLINKING else self._since_blink + 1
         cap = _LID_CAPS[min(self._since_blink, len(_LID_CAPS) - 1)]
         made_D[_LIDS] = np.minimum(made_D[_LIDS], cap)
         self._speaking = speech
         self._shown_D = space.clamp(made_D)[0]
+        self._shown_D[_CLOSE] = min(self._shown_D[_CLOSE], self._shown_D[_JAW])
         return self._shown_D.copy()

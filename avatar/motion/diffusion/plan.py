@@ -156,13 +156,18 @@ class Decider:
         return twin
 
 
+def _nothing() -> Floats:
+    return np.zeros((0, 0), np.float32)
+
+
 @dataclass(slots=True)
 class Window:
     """Frames that are made at once.
 
     first: display frame of tokens[0]; tokens: the new frames, then the look-ahead's; new: how many are new;
     speech_end: the block's end on the speech timeline (its rows are known to that and look-ahead beyond), None without
-    speech; motion_ND: what the network made of it, float32 [len(tokens), 52].
+    speech. Filled when it is made: motion_ND, what the network made of it, float32 [N, 52], and its conditions,
+    audio_NA and control_NC. N = len(tokens).
     """
 
     first: int
@@ -171,7 +176,9 @@ class Window:
     tokens: tuple[Token, ...]
     new: int
     speech_end: int | None
-    motion_ND: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32), compare=False)
+    motion_ND: Floats = field(default_factory=_nothing, compare=False)
+    audio_NA: Floats = field(default_factory=_nothing, compare=False)
+    control_NC: Floats = field(default_factory=_nothing, compare=False)
 
     def expects(self, frame: int, token: Token, timeline: int, asked: Asked) -> bool:
         """Whether what was foreseen for this display frame has come true."""

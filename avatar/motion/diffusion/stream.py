@@ -89,8 +89,6 @@ class DiffusionMotion:
         self._past: deque[_Shown] = deque(maxlen=max(1, net.past))
         self._window: Window | None = None
         self._prepared: Window | None = None
-        self._audio_NA = np.zeros((0, 0), np.float32)  # conditions of the window's frames
-        self._control_NC = np.zeros((0, 0), np.float32)
         self._silent_A = silent_row()
 
     @property
@@ -162,15 +160,16 @@ class DiffusionMotion:
         token = self._decider.step(self._next_speech(hold))
         if not self._foreseen(token):
             self._begin(token)
-        assert self._window is not None
-        at = self._frame - self._window.first
+        window = self._window
+        assert window is not None
+        at = self._frame - window.first
         shown_D = self._guard.apply(
-            self._window.motion_ND[at],
+            window.motion_ND[at],
             speech=token.speech is not None,
             blink=token.moment.blink,
             rest_jaw=self._asked.rest_jaw_open,
         )
-        self._past.append(_Shown(shown_D, self._audio_NA[at], self._control_NC[at], self._ear.frame()))
+        self._past.append(_Shown(shown_D, window.audio_NA[at], window.control_NC[at], self._ear.frame()))
         self._frame += 1
         if token.speech is not None:
             self._queue.advance()
@@ -208,14 +207,14 @@ class DiffusionMotion:
             draft_ND, drafted = self._window.rest_from(self._frame)
             same_N = [(a.speech is None) == (b.speech is None) for a, b in zip(window.tokens, drafted, strict=False)]
             window.motion_ND = cross_fade(window.motion_ND, draft_ND, np.array(same_N, bool))
-        self._audio_NA, self._control_NC = self._conditions(window)
         self._window = window
 
     def _made(self, window: Window) -> Window:
-        """The window with its motion."""
+        """The window with its conditions and its motion."""
         past = list(self._past)[-self._net.past :] if self._net.past else []
         count = len(window.tokens)
         audio_NA, control_NC = self._conditions(window)
+        window.audio_NA, window.control_NC = audio_NA, control_NC
         ear_U = self._past[-1].ear_U if self._past else np.zeros(EAR, np.float32)
         motion_ND = self._net.sample(
             np.stack([p.motion_D for p in past]) if past else np.zeros((0, space.DIM), np.float32),
