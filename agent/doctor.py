@@ -34,7 +34,7 @@ def diagnose(settings: Settings) -> list[Finding]:
     """Look at everything a conversation needs; a look that fails is itself a finding."""
     findings: list[Finding] = []
     looks: list[Callable[[Settings], list[Finding]]] = [
-        _machine, _torch, _portrait_models, _portrait, _speech, _dialogue, _page, _port, _room
+        _machine, _torch, _portrait_models, _portrait, _motion, _speech, _dialogue, _page, _port, _room
     ]  # fmt: skip
     for look in looks:
         try:
@@ -83,6 +83,24 @@ def _portrait(settings: Settings) -> list[Finding]:
     if Path(name).expanduser().is_file():
         return [Finding("portrait", "ok", name, "avatar.portrait", "`visavis portrait check` grades it.")]
     return [Finding("portrait", "missing", name, "there is no such file", "Set avatar.portrait to an image.")]
+
+
+def _motion(settings: Settings) -> list[Finding]:
+    from avatar.errors import AvatarError
+    from avatar.motion.asked_text import asked_of, asked_text
+    from avatar.motion.open import open_motion
+
+    avatar = settings.avatar
+    asked = asked_text(asked_of(avatar))
+    if avatar.motion == "articulation":
+        return [Finding("motion", "ok", "articulation", asked)]
+    steps = f"{avatar.motion_steps} step{'s' if avatar.motion_steps > 1 else ''}"
+    choice = f"diffusion: {avatar.motion_model}, {steps}"
+    try:
+        open_motion(avatar)
+    except AvatarError as error:
+        return [Finding("motion", "missing", choice, error.message, error.hint)]
+    return [Finding("motion", "ok", choice, asked)]
 
 
 def _speech(settings: Settings) -> list[Finding]:

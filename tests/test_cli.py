@@ -6,12 +6,15 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
 
 from agent.cli import main
 from avatar.identity import load_identity
+from avatar.motion import space
+from avatar.motion.capture import load_motion
 
 
 def visavis(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -75,3 +78,41 @@ def test_a_portrait_is_prepared_once_and_used_as_a_file(
     assert visavis(monkeypatch, "portrait", "prepare", str(picture), "--out", str(identity)) == 3
     assert visavis(monkeypatch, "portrait", "prepare", str(picture), "--out", "x.npz") == 2
     assert ".safetensors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--emotion", "angry", "avatar.emotion' (command line): unknown emotion 'angry': use one of neutral, warm"),
+        ("--emotion", "warm:2", "0 (none) to 1 (full)"),
+        ("--liveliness", "wild", "composed, usual or animated"),
+        ("--gaze", "40,0", "at most 20 degrees"),
+        ("--distance", "0.1", "0.78 to 1.28"),
+        ("--motion", "magic", "'diffusion' or 'articulation'"),
+    ],
+)
+def test_what_cannot_be_asked_of_the_motion_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str, value: str, told: str
+) -> None:
+    assert visavis(monkeypatch, "render", "--out", "x.mp4", "--text", "Hello.", option, value) == 2
+    assert told in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_clip_looks_where_it_is_told_and_its_captions_hold_no_tags(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clip, motion = tmp_path / "clip.mp4", tmp_path / "motion.json"
+    text = "Look at me. {gaze=15,0 emotion=happy:0.8}Now look at the picture over there, please, for a while."
+    arguments = ("--motion", "articulation", "--emotion", "neutral", "--gaze", "-10,0", "--distance", "near")
+    assert visavis(
+        monkeypatch, "render", "--text", text, "--out", str(clip), "--arkit", str(motion), *arguments,
+        "--set", "avatar.size=256", "--set", "speech.tts=flite",
+    ) == 0  # fmt: skip
+    assert "{" not in (tmp_path / "clip.vtt").read_text()
+    motion_TD = load_motion(motion, centre=False).motion_TD
+    azimuth_T = np.degrees(motion_TD[:, space.INDEX["gazeAzimuth"]])
+    assert np.median(azimuth_T[:15]) == pytest.approx(-10, abs=4)
+    assert np.percentile(azimuth_T, 90) == pytest.approx(15, abs=4)
+    smile_T = motion_TD[:, space.INDEX["mouthSmileLeft"]]
+    assert smile_T[50:80].mean() > smile_T[:15].mean() + 0.25
+    assert motion_TD[:, space.INDEX["headLogScale"]].mean() > 0.08

@@ -24,6 +24,7 @@ def test_everything_is_looked_at() -> None:
         "torch",
         "portrait analysis",
         "portrait",
+        "motion",
         "speech in",
         "speech out",
         "dialogue",
@@ -80,3 +81,13 @@ def test_bench_names_are_kept_for_good() -> None:
         "motion_first_frame_ms", "first_chunk_to_first_frame_ms", "turn_latency_ms_p50", "turn_latency_ms_p95",
         "av_offset_ms_p95", "loop_fps", "loop_late_frames_share",
     )  # fmt: skip
+
+
+def test_the_motion_and_what_is_asked_of_it(tmp_path: Path) -> None:
+    found = findings(avatar__motion="articulation", avatar__emotion="firm:0.3", avatar__gaze="5,-1")["motion"]
+    assert (found.status, found.choice) == ("ok", "articulation")
+    assert found.why == "emotion=firm:0.3 liveliness=0.6 gaze=5,-1 distance=1"
+    broken = tmp_path / "mine.safetensors"
+    broken.write_bytes(b"no weights at all")
+    found = findings(avatar__motion="diffusion", avatar__motion_model=str(broken))["motion"]
+    assert found.status == "missing" and "is no motion model" in found.why and "articulation" in found.todo
