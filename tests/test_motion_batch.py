@@ -11,9 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from avatar.motion.diffusion import batch as batch_module
 from avatar.motion.diffusion.batch import MotionBatch, Window
 from avatar.motion.diffusion.batch_bench import count_visemes, count_window, measure, random_window, table, untrained
+from avatar.motion.diffusion.batch_features import VisemeBatch, VisemeStep
 from avatar.motion.diffusion.features import SpeechFeatures
 from avatar.motion.diffusion.layout import BLOCK, LOOK, PAST
 from avatar.motion.diffusion.net import SIZES, MotionNet, parameters_of
@@ -22,7 +25,7 @@ from avatar.motion.diffusion.shared import SharedMotion
 from avatar.motion.diffusion.stream import DiffusionMotion
 from avatar.motion.diffusion.together import Full
 from avatar.motion.state import State
-from avatar.motion.viseme_net import VisemeNet
+from avatar.motion.viseme_net import VisemeNet, default_weights
 from avatar.render.batch.count import HOST_READS, Counter
 
 TOLERANCE = 1e-4
@@ -130,6 +133,39 @@ def test_a_forward_could_be_captured() -> None:
         assert not counter.operators & HOST_READS
         works.append(counter.stages["all"])
     assert works[0] == works[1]
+
+
+def test_no_tensor_of_the_host_meets_one_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretended CUDA tensors go through both networks; any that meets one of the host raises."""
+    monkeypatch.setattr(batch_module, "find_device", lambda name: torch.device("cuda:0"))
+    weights = untrained("tiny")
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        batch = MotionBatch(weights, 2, device="cuda", steps=2)
+        batch.step()
+        hearing = VisemeStep(2, 8, default_weights(), torch.device("cuda:0"))
+        hearing.step()
+    assert batch.motion_BND.device.type == hearing.out_BKX.device.type == "cuda"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize(("tf32", "tolerance"), [(False, TOLERANCE), (True, 1e-2)])
+def test_on_a_gpu_the_replayed_graph_agrees(tf32: bool, tolerance: float) -> None:
+    """Other windows and other sound at every replay; slots come and go between replays."""
+    weights = untrained("small", 1, steps=2)
+    batch, alone = MotionBatch(weights, 4, device="cuda", tf32=tf32), NumpyNet(weights, 2)
+    hearing, nets = VisemeBatch(2, device="cuda"), [VisemeNet(), VisemeNet()]
+    for turn in range(4):
+        asked = {turn: window(turn, 3 * turn), (turn + 1) % 4: window(9 + turn)}
+        for slot, motion_ND in batch.sample(asked).items():
+            np.testing.assert_allclose(motion_ND, alone.sample(*asked[slot]), atol=tolerance)
+        sounds = {slot: speech(7 * turn + slot)[: 5000 + 999 * turn] for slot in range(2)}
+        hearing.prefetch(sounds)
+        for slot, pcm_S in sounds.items():
+            ours, theirs = hearing.net(slot).push_hidden(pcm_S), nets[slot].push_hidden(pcm_S)
+            np.testing.assert_allclose(ours[0], theirs[0], atol=1e-3)
+            np.testing.assert_allclose(ours[1], theirs[1], atol=1e-2)
+        hearing.net(turn % 2).reset()
+        nets[turn % 2].reset()
 
 
 def test_sessions_on_threads_share_forwards_and_get_their_own() -> None:

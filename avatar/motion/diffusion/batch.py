@@ -84,10 +84,11 @@ class MotionBatch:
         self.past: Final = past
         self.predicted: Final = new + LOOK
         """Most frames a window predicts, look-ahead included."""
-        net = MotionNet(MotionConfig(weights.width, weights.layers, weights.heads))
+        with self.device:
+            net = MotionNet(MotionConfig(weights.width, weights.layers, weights.heads))
         state = {name: torch.from_numpy(np.array(w)) for name, w in weights.tensors.items() if name[:5] != "norm."}
         net.load_state_dict(state)
-        self.net: Final = net.to(self.device).eval().requires_grad_(False)
+        self.net: Final = net.eval().requires_grad_(False)
         self._mean_D, self._scale_D = self._constant(weights.mean_D), self._constant(weights.scale_D)
         self._audio_mean_A = self._constant(weights.tensors["norm.audio_mean"])
         self._audio_scale_A = self._constant(weights.tensors["norm.audio_scale"])

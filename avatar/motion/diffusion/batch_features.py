@@ -258,9 +258,10 @@ class SlotVisemes:
             if not np.array_equal(self._expected_S[:ahead], pcm_S[:ahead]):
                 raise ValueError(f"Slot {self.slot}: these are not the samples that were prefetched; reset it first.")
             self._expected_S = self._expected_S[ahead:]
-            self.queue.feed(pcm_S[ahead:])
+            if ahead < len(pcm_S):
+                self.queue.feed(pcm_S[ahead:])
+                self.batch.run()
             self._pushed += len(pcm_S)
-            self.batch.run()
             frames = max(0, (self._pushed - WINDOW) // HOP + 1)
             final = max(0, frames // STACK * STACK - LOOKAHEAD)
             return self._give(final - self._given)
