@@ -23,7 +23,7 @@ from scripts.evaluate import conduct, goals, probes, responses, score
 from scripts.evaluate.clips import held_out, made_clips, spread
 from scripts.evaluate.guided import GuidedNet
 from scripts.evaluate.play import Player, asked_of, mismatched, perform, sessions
-from scripts.evaluate.report import Report, Table
+from scripts.evaluate.report import Goal, Report, Table
 from scripts.evaluate.systems import MISMATCHED, REAL, articulation, diffusion, named, recorded
 from scripts.motion_clips import MotionClip
 
@@ -249,10 +249,12 @@ def test_reports_can_be_read_by_people_and_programs(tmp_path: Path) -> None:
     table = Table(
         "Against", {"a": {"opening_r": 0.12345, "blink_ms": float("nan")}, "b": {}}, ("opening_r", "blink_ms")
     )
-    Report({"clips": {"grid": 2}}, [table]).write(tmp_path)
+    aims = [Goal("r", "a", 0.8, ">= 0.75", True), Goal("r", "b", 0.7, ">= 0.75", False)]
+    Report({"clips": {"grid": 2}}, [table], aims).write(tmp_path)
     loaded = json.loads((tmp_path / "report.json").read_text())
     assert loaded["tables"]["Against"]["rows"]["a"] == {"opening_r": 0.12345, "blink_ms": None}
-    assert "| a | 0.123 | - |" in (tmp_path / "report.md").read_text()
+    text = (tmp_path / "report.md").read_text()
+    assert "| a | 0.123 | - |" in text and "| r | >= 0.75 | 0.800 yes | **0.700 no** |" in text
 
 
 def test_command_line(tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:

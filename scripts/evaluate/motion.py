@@ -33,6 +33,8 @@ PARTS: Final = ("main", "seams", "responses", "conduct", "robust")
 LIMITS: Final = {"grid": 90, "facegood": 12, "teacher": 16}
 """Most held-out clips taken of a source; others: OTHER_LIMIT."""
 OTHER_LIMIT: Final = 12
+TRACKED: Final = ("grid", "facegood")
+"""Sources whose own motion is a person's; elsewhere the row `real` is the teacher's."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def tables_of(results: goals.Results) -> list[Table]:
         for source, rows in results.main.items():
             rows = {name: row for name, row in rows.items() if any(c in row for c in columns[1:])}
             if rows:
-                out.append(Table(f"{title}: {source}", rows, columns, report.NOTES[title]))
+                told = title if source in TRACKED else title.replace("tracked motion", "the teacher's motion")
+                out.append(Table(f"{told}: {source}", rows, columns, report.NOTES[title]))
     for title, part in (("Seams", results.seams), ("Controls", results.responses), ("Conduct", results.conduct)):
         if part:
             columns = tuple(dict.fromkeys(c for row in part.values() for c in row))
@@ -148,6 +151,7 @@ def report_of(results: goals.Results, plan: Plan) -> Report:
     out = Report({"clips": {s: len(g) for s, g in by_source(plan.clips).items()}})
     out.meta["systems"] = {s.name: s.key.rsplit(":", 2)[-2:] for s in plan.systems}
     out.tables = tables_of(results)
+    out.intro = introduction(plan)
     for system in plan.focus:
         if system.name not in (REAL, MISMATCHED):
             out.goals += goals.goals_of(results, system.name)
@@ -162,6 +166,21 @@ def report_of(results: goals.Results, plan: Plan) -> Report:
                 Table(f"{name} against {many}, %", differences, goals.COMPARED, report.NOTES["Steps"], "source")
             )
     return out
+
+
+def introduction(plan: Plan) -> list[str]:
+    """What was run, in words."""
+    counts = ", ".join(f"{len(group)} of {source}" for source, group in by_source(plan.clips).items())
+    minutes = sum(len(clip.motion_TD) for clip in plan.clips) / 25.0 / 60.0
+    return [
+        "Written by `python -m scripts.evaluate motion`; do not edit. Everything is played frame by frame through the "
+        "stream that a live session uses, on clips that no training sees.",
+        "",
+        f"Clips: {counts} ({minutes:.1f} min). `grid` and `facegood` were tracked from people (one speaker each; "
+        "GRID's phone times come from an aligner, its motion from 360 x 288 video), in the others `real` is the teacher: "
+        "motion v1 with random styles. `articulation` is motion v1; `NAME-STEPS` a network with phone times and "
+        "`NAME-STEPS-audio` by ear alone.",
+    ]
 
 
 def systems_of(weights: Sequence[str], steps: Sequence[int], guidance: Sequence[float]) -> list[System]:

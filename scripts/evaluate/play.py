@@ -27,7 +27,7 @@ _SETTLE: Final = 25
 """Frames before a session's first clip: the visitor has been looked at for a second, what is asked has been gone to."""
 _BETWEEN: Final = 10
 """Idle frames between the clips of one session."""
-_FORMAT: Final = "3"
+_FORMAT: Final = "4"
 """Part of every cache key: change it when playing changes."""
 _STATE_COLUMNS: Final = [CONTROL_INDEX[name] for name in STATES]
 
@@ -135,8 +135,7 @@ class Player:
                 for _ in range(_BETWEEN if i else _SETTLE):
                     stream.next_motion()
                 motion_TD = perform(stream, clip, phones=system.phones)
-            known_D = clip.known_D if clip.known_D.any() else None
-            out.append(Shown(clip, motion_TD, lip_rig().lips(motion_TD, known_D)))
+            out.append(Shown(clip, motion_TD, lip_rig().lips(motion_TD)))
         if path is not None:
             store(path, out)
         return out

@@ -43,6 +43,27 @@ LABELS: Final[dict[str, tuple[str, int]]] = {
     "blink_per_min": ("blinks/min", 1),
     "blink_ms": ("blink, ms", 0),
     "brow_std": ("brow std", 3),
+    "opening_ratio": ("opening std, ratio", 2),
+    "jerk_ratio": ("jerk, ratio", 2),
+    "largest_step_ratio": ("largest step, ratio", 2),
+    "gaze_error_deg": ("gaze azimuth error, deg", 2),
+    "gaze_up_error_deg": ("elevation error, deg", 2),
+    "gaze_10_deg": ("asked -10 deg", 2),
+    "distance_error": ("distance error", 3),
+    "head_std_gain": ("head std gain", 1),
+    "brow_std_gain": ("brow std gain", 1),
+    "emotion_linearity": ("emotion linearity", 3),
+    "emotion_offset": ("emotion offset", 2),
+    "emotions_told_apart_pct": ("emotions told apart, %", 0),
+    "frames_to_closed": ("frames to closed, most", 0),
+    "frames_to_closed_median": ("median", 0),
+    "bend_ratio": ("bend of the lips, ratio", 2),
+    "head_bend_ratio": ("bend of the head, ratio", 2),
+    "frames_to_closed_at_end": ("frames to closed at the end", 0),
+    "opening_after_mm": ("open afterwards, mm", 2),
+    "repeated": ("repeated", 6),
+    "another seed": ("another seed", 2),
+    "boundaries": ("boundaries", 0),
 }
 """Name of a figure -> heading and decimals."""
 
@@ -128,12 +149,13 @@ class Goal:
 
 @dataclass
 class Report:
-    """Everything measured. meta: what was run; plots: file names with captions."""
+    """Everything measured. meta: what was run; plots: file names with captions; intro: lines before the tables."""
 
     meta: dict[str, Any]
     tables: list[Table] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
     plots: dict[str, str] = field(default_factory=dict)
+    intro: list[str] = field(default_factory=list)
 
     def as_json(self) -> str:
         """Numbers rounded to six digits; what could not be measured is null."""
@@ -146,15 +168,9 @@ class Report:
 
     def as_markdown(self, heading: str = "# Motion: measured") -> str:
         """The same for reading."""
-        lines = [heading, ""]
-        lines += [str(self.meta["summary"]), ""] if "summary" in self.meta else []
+        lines = [heading, "", *self.intro, ""] if self.intro else [heading, ""]
         if self.goals:
-            lines += ["## Goals", "", "| goal | system | measured | bound | met |", "|---|---|---|---|---|"]
-            for g in self.goals:
-                lines.append(
-                    f"| {g.name} | {g.system} | {number(g.value, 3)} | {g.bound} | {'yes' if g.met else 'no'} |"
-                )
-            lines.append("")
+            lines += ["## Goals", "", *goal_table(self.goals), ""]
         for table in self.tables:
             lines += [f"## {table.title}", ""]
             lines += [table.note, ""] if table.note else []
@@ -166,7 +182,7 @@ class Report:
     def write_docs(self, folder: Path) -> None:
         """evaluation.md, with its plots in images/."""
         plots = {f"images/{name}": caption for name, caption in self.plots.items()}
-        text = Report(self.meta, self.tables, self.goals, plots).as_markdown("# Motion, measured")
+        text = Report(self.meta, self.tables, self.goals, plots, self.intro).as_markdown("# Motion, measured")
         (folder / "evaluation.md").write_text(text)
 
     def write(self, folder: Path) -> None:
@@ -176,13 +192,26 @@ class Report:
         (folder / "report.md").write_text(self.as_markdown())
 
 
+def goal_table(goals: Sequence[Goal]) -> list[str]:
+    """Lines: goals down, systems across; what is not met is in bold with the word no."""
+    systems = list(dict.fromkeys(goal.system for goal in goals))
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for goal in goals:
+        value = number(goal.value, 3)
+        rows.setdefault((goal.name, goal.bound), {})[goal.system] = f"{value} yes" if goal.met else f"**{value} no**"
+    lines = ["| goal | bound | " + " | ".join(systems) + " |", "|---" * (len(systems) + 2) + "|"]
+    for (name, bound), row in rows.items():
+        lines.append(f"| {name} | {bound} | " + " | ".join(row.get(system, "") for system in systems) + " |")
+    return lines
+
+
 def markdown_table(table: Table) -> list[str]:
     """Lines; columns that no row has are left out."""
     columns = [c for c in table.columns if any(c in row for row in table.rows.values())]
-    heads = [LABELS.get(c, (c, 2))[0] for c in columns]
+    heads = [LABELS.get(c, (c, 3))[0] for c in columns]
     lines = [f"| {table.first} | " + " | ".join(heads) + " |", "|---" * (len(columns) + 1) + "|"]
     for name, row in table.rows.items():
-        cells = [number(row[c], LABELS.get(c, (c, 2))[1]) if c in row else "" for c in columns]
+        cells = [number(row[c], LABELS.get(c, (c, 3))[1]) if c in row else "" for c in columns]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
 

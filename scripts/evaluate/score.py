@@ -113,8 +113,7 @@ def _by_itself(shown: Sequence[Shown]) -> Scores:
             "silence_opening_mm": float(quiet_T.mean()),
             "silence_motion_mm": life.movement(gaps, silent),
         }
-    known_D = shown[0].clip.known_D
-    if known_D.any() and not known_D[space.HEAD].all():  # only the mouth was tracked there
+    if not np.any(np.concatenate(motions)[:, space.HEAD]):  # only the mouth was tracked
         return out
     return out | {
         "head_std_deg": life.head_std(motions),

@@ -29,8 +29,6 @@ def seams(shown: Sequence[Shown], block: int = BLOCK) -> dict[str, float]:
     for part, channels_D in PARTS.items():
         pieces = []
         for one in shown:
-            if not one.clip.known_D[channels_D].all() and one.clip.known_D.any():
-                continue
             spoken = [s for s in one.clip.segments if s.frames >= 3 * block]
             pieces += [one.motion_TD[s.start : s.start + s.frames, channels_D] for s in spoken]
         if not pieces or max(float(np.ptp(p, axis=0).max()) for p in pieces) < 1e-6:

@@ -20,7 +20,6 @@ from avatar.rig.types import FittedRig
 Floats = NDArray[np.float32]
 
 PUPILS_MM: Final = 63.0
-_FACE: Final = np.arange(space.EXPRESSION_DIM)
 
 
 @dataclass(frozen=True)
@@ -44,15 +43,14 @@ class LipRig:
         self._corners = self._rig.lip_upper_L[[0, -1]]
         self.rest_width_mm: Final = float(self.lips(space.neutral()[None]).width_T[0])
 
-    def lips(self, motion_TD: NDArray[Any], known_D: NDArray[np.bool_] | None = None) -> Lips:
-        """Lips for each frame of [T, 52]. known_D: channels that were observed; others count as zero."""
+    def lips(self, motion_TD: NDArray[Any]) -> Lips:
+        """Lips for each frame of [T, 52]."""
         frames = len(motion_TD)
         points_TN3 = np.empty((frames, len(self._points_N), 3), np.float32)
         gap_T, width_T = np.empty(frames, np.float32), np.empty(frames, np.float32)
-        used = _FACE if known_D is None else _FACE[known_D[_FACE]]
         for t, row_D in enumerate(motion_TD):
             still_D = space.neutral()
-            still_D[used] = row_D[used]
+            still_D[: space.EXPRESSION_DIM] = row_D[: space.EXPRESSION_DIM]
             face = self._rig.deform(still_D)
             points_TN3[t] = face.skin_V3[self._points_N]
             gap_T[t] = face.mouth_gap
