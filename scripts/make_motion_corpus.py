@@ -5,8 +5,7 @@
 
 `teacher`: scenes of a conversation (idle, listening, thinking, speaking, interrupted), spoken by several engines and
 voices with exact phone times, animated by teacher_face.py in a random person's style. `pseudo-lj`, `pseudo-libri`: the
-same scenes around recorded speech, whose lips follow forced alignment (lj, where every word is in the dictionary) or
-else the viseme network.
+same scenes around recorded speech, whose lips follow forced alignment (lj, where there is a transcript) or else the viseme network.
 Every 10th clip or recording is held out. Clips that exist are kept, so a run that was stopped goes on.
 
 Shape suffixes: T = frames of display time, S = samples.
@@ -242,9 +241,9 @@ def teacher_clip(index: int, talkers: Talkers) -> MotionClip:
 
 def recorded(kind: str, folder: Path) -> Iterator[tuple[int, str, Speech]]:
     """Number, name and speech of each recording; without phones where its words are unknown or do not align."""
-    aligner = decoder()
-    for i, (path, text) in enumerate(clips(kind, folder)):
-        pcm_S = read(path)
+    aligner, texts = decoder(), dict(clips(kind, folder))
+    for i, path in enumerate(sorted(folder.glob("*.flac"))):
+        pcm_S, text = read(path), texts.get(path)
         phones = None if text is None else align(aligner, pcm_S, text)
         if text is not None and phones is None:
             aligner = decoder()  # what a failed alignment leaves behind spoils the next
