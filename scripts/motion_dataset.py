@@ -159,10 +159,13 @@ class MotionData:
         return out
 
     def statistics(self, rng: np.random.Generator, batch: int = 1500) -> dict[str, Floats]:
-        """norm.mean, norm.scale of motion and norm.audio_* (weights.py), from windows as training sees them."""
+        """norm.mean, norm.scale of motion and norm.audio_* (weights.py), from windows as training sees them; norm.pace:
+        how many times smaller a channel's change from frame to frame is than its spread, squared and at most 30."""
         w = self.windows(rng, batch, past=0, new=40, look=0)
         known_BTD = np.broadcast_to(w.known_BD[:, None] > 0.0, w.motion_BTD.shape)
         motion_BTD = np.ma.masked_array(w.motion_BTD, ~known_BTD)
+        change = np.ma.diff(motion_BTD, axis=1)
+        pace_D = motion_BTD.var((0, 1)).filled(1.0) / np.maximum(change.var((0, 1)).filled(1.0), 1e-9)
         audio_TA = w.audio_BTA.reshape(-1, AUDIO)
         heard_TA = audio_TA[
             (audio_TA[:, AUDIO_COLUMNS["flag_speech"]] * audio_TA[:, AUDIO_COLUMNS["flag_heard"]])[:, 0] > 0.5
@@ -174,6 +177,7 @@ class MotionData:
         return {
             "norm.mean": np.asarray(motion_BTD.mean((0, 1)).filled(0.0), np.float32),
             "norm.scale": np.maximum(np.asarray(motion_BTD.std((0, 1)).filled(0.05), np.float32), 0.02),
+            "norm.pace": np.clip(np.asarray(pace_D, np.float32), 1.0, 30.0),
             "norm.audio_mean": audio_mean_A,
             "norm.audio_scale": audio_scale_A,
         }

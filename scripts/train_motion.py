@@ -28,7 +28,18 @@ from torch import Tensor, nn
 
 from avatar.motion import space
 from avatar.motion.controls import CONTROLS
-from avatar.motion.diffusion.layout import AUDIO, BLOCK, CONTROL_GAIN, EAR, LOOK, MAX_PAST, PAST
+from avatar.motion.diffusion.layout import (
+    AUDIO,
+    BLOCK,
+    CONTROL_GAIN,
+    EAR,
+    LOOK,
+    MAX_PAST,
+    NOISE_KERNEL,
+    NOISE_TAPS,
+    PAST,
+    SLOW_D,
+)
 from avatar.motion.diffusion.net import SIZES, MotionNet, parameters_of
 from avatar.motion.diffusion.weights import save_weights
 from scripts.motion_dataset import MotionData, Windows
@@ -37,6 +48,7 @@ _I = space.INDEX
 _LIPS = [i for n, i in _I.items() if n.startswith(("mouth", "jaw"))]
 _VELOCITY: Final = 1.0
 _OPENING: Final = 2.0
+_SEALED: Final = 3.0
 AUDIO_DROP, CONTROL_DROP = 0.10, 0.08
 
 
@@ -61,6 +73,18 @@ class Batcher:
         self.opening[_I["jawOpen"]] = scale_D[_I["jawOpen"]]
         self.opening[_I["mouthClose"]] = -scale_D[_I["mouthClose"]]
         self.opening /= self.opening.abs().max()
+        self.kernel = torch.from_numpy(NOISE_KERNEL).to(device)
+        self.slow = torch.from_numpy(SLOW_D).to(device)
+        # A channel that moves little from frame to frame must be right to a fraction of that, not of its range.
+        self.pace = self.norms["norm.pace"]
+        rest = (-self.norms["norm.mean"] / self.norms["norm.scale"]) * self.opening
+        self.sealed = float(rest.sum()) + 0.02 / float(scale_D[_I["jawOpen"]])
+
+    def noise(self, batch: int, frames: int, generator: torch.Generator) -> Tensor:
+        """Noise as FrameNoise makes it when streaming, [B, frames, 52]: smooth in the slow channels."""
+        white = torch.randn(batch, frames + NOISE_TAPS - 1, space.DIM, generator=generator, device=self.device)
+        smooth = white.unfold(1, NOISE_TAPS, 1) @ self.kernel
+        return torch.where(self.slow, smooth, white[:, :frames])
 
     def tensors(self, w: Windows) -> tuple[Tensor, Tensor, Tensor]:
         """Normalised motion [B, T, 52], the other token inputs [B, T, ...], observed channels [B, 52]."""
@@ -95,10 +119,11 @@ def losses(batcher: Batcher, guess_BND: Tensor, motion_BTD: Tensor, known_BD: Te
     before = torch.zeros_like(error_BND[:, :1])  # the last past frame is certain
     change = torch.diff(torch.cat([before, error_BND], 1) if past else error_BND, dim=1)
     opening = error_BND @ batcher.opening
+    sealed = (motion_BTD[:, past:] @ batcher.opening) < batcher.sealed  # a P, B, M or a closed mouth
     return {
         "position": (error_BND.square() * weight_BD[:, None]).sum() / total,
-        "velocity": _VELOCITY * (change.square() * weight_BD[:, None]).sum() / total,
-        "opening": _OPENING * opening.square().mean(),
+        "velocity": _VELOCITY * (change.square() * (weight_BD * batcher.pace)[:, None]).sum() / total,
+        "opening": _OPENING * (opening.square() * (1.0 + _SEALED * sealed)).mean(),
     }
 
 
@@ -135,7 +160,7 @@ def training_loss(net: nn.Module, batcher: Batcher, w: Windows, generator: torch
     t_B = torch.rand(batch, generator=generator, device=device) * 0.98
     t_B = torch.where(chance(0.25), torch.zeros_like(t_B), t_B)
     given = spoil_past(motion, w.past, generator)
-    noise = torch.randn(motion[:, w.past :].shape, generator=generator, device=device)
+    noise = batcher.noise(batch, w.new + w.look, generator)
     t = t_B[:, None, None]
     noisy = torch.cat([given[:, : w.past], (1.0 - t) * noise + t * motion[:, w.past :]], dim=1)
     guess = net(torch.cat([noisy, rest], dim=2), t_B, w.past)
@@ -172,7 +197,7 @@ def distillation_loss(
     middle of the way (so that two steps work as well)."""
     motion, rest, known = batcher.tensors(w)
     given = spoil_past(motion, w.past, generator)
-    noise = torch.randn(motion[:, w.past :].shape, generator=generator, device=motion.device)
+    noise = batcher.noise(len(motion), w.new + w.look, generator)
     with torch.no_grad():
         target = sample(teacher, given, rest, w.past, noise, steps, (batcher, guidance))
     half = len(motion) // 4
@@ -192,7 +217,7 @@ def validate(net: nn.Module, batcher: Batcher, data: MotionData, steps: int) -> 
     generator = torch.Generator(device=batcher.device).manual_seed(7)
     w = data.windows(np.random.default_rng(5), 256, past=PAST, new=BLOCK, look=LOOK, train=False, phones=False)
     motion, rest, known = batcher.tensors(w)
-    noise = torch.randn(motion[:, w.past :].shape, generator=generator, device=motion.device)
+    noise = batcher.noise(len(motion), w.new + w.look, generator)
     guess = sample(net, motion, rest, w.past, noise, steps)
     out["held_loss"] = float(sum(losses(batcher, guess, motion, known, w.past).values()))
     seen = known[:, _I["jawOpen"]] > 0
@@ -250,7 +275,7 @@ def train(a: argparse.Namespace) -> None:
         raise SystemExit(f"{checkpoint} exists: give --resume to go on, or another --out.")
     config = SIZES[a.size]
     norms = {k: v.numpy() for k, v in (saved or flow or {}).get("norms", {}).items()}
-    norms = norms or data.statistics(np.random.default_rng(a.seed))
+    norms = data.statistics(np.random.default_rng(a.seed)) | norms
     batcher = Batcher(norms, a.device)
     torch.manual_seed(a.seed)
     net, average = MotionNet(config).to(a.device), MotionNet(config).to(a.device)
@@ -329,6 +354,7 @@ def export(a: argparse.Namespace) -> None:
     config = SIZES[saved["size"]]
     distilled = path.stem == "distilled"
     tensors = {name: tensor.numpy() for name, tensor in (saved["average"] | saved["norms"]).items()}
+    del tensors["norm.pace"]  # only training needs it
     save_weights(
         a.export, tensors, width=config.width, layers=config.layers, heads=config.heads, steps=1 if distilled else 4,
         meta={"size": saved["size"], "guided": "yes" if distilled else "no", "trained": f"{saved['step']} steps"},

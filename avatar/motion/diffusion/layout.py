@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar.motion.articulation import ARTICULATORS
+from avatar.motion.articulation import ARTICULATORS, SPEECH_CHANNELS
 from avatar.motion.controls import CONTROL_NAMES, CONTROLS
 from avatar.motion.space import DIM
 
@@ -66,6 +66,31 @@ ROLES: Final = 3
 TOKEN_INPUTS: Final = DIM + AUDIO + CONTROLS + EAR + ROLES
 POSITIONS: Final = MAX_PAST + MAX_NEW + MAX_LOOK
 """Positions count from the first new frame; index MAX_PAST is that frame."""
+
+SLOW_D: Final[NDArray[np.bool_]] = ~SPEECH_CHANNELS
+"""Channels whose noise is smooth in time: head, gaze, brows and lids move slowly against their range, and
+a network that starts from white noise leaves some of its jitter behind. Lips start from white noise."""
+
+NOISE_TAPS: Final = 17
+
+
+def _kernel() -> NDArray[np.float32]:
+    taps = np.exp(-0.5 * ((np.arange(NOISE_TAPS) - NOISE_TAPS // 2) / 3.0) ** 2)
+    return (taps / np.sqrt((taps**2).sum())).astype(np.float32)
+
+
+NOISE_KERNEL: Final[NDArray[np.float32]] = _kernel()
+"""Low-pass of unit power (a Gaussian of 3 frames): a frame's noise is the taps over white noise from it on."""
+
+
+def smooth_noise(white_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Noise for N frames from white noise [N + NOISE_TAPS - 1, 52]; standard normal in every frame and channel."""
+    count = len(white_ND) - NOISE_TAPS + 1
+    out_ND = white_ND[:count].copy()
+    taps_ND = np.lib.stride_tricks.sliding_window_view(white_ND[:, SLOW_D], NOISE_TAPS, axis=0) @ NOISE_KERNEL
+    out_ND[:, SLOW_D] = taps_ND
+    return out_ND
+
 
 _GAINS: Final = {"gaze": 5.0, "logScale": 8.0, "rest": 4.0}
 CONTROL_GAIN: Final[NDArray[np.float32]] = np.array(

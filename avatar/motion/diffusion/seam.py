@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from avatar.motion import space
 from avatar.motion.articulation import SPEECH_CHANNELS
+from avatar.motion.diffusion.layout import NOISE_TAPS, smooth_noise
 
 Floats = NDArray[np.float32]
 
@@ -30,6 +31,9 @@ class FrameNoise:
 
     def rows(self, first: int, last: int) -> Floats:
         """Rows of the display frames [first, last), float32 [.., 52]: counter-based, so any frame costs the same."""
+        return smooth_noise(self._white(first, last + NOISE_TAPS - 1))
+
+    def _white(self, first: int, last: int) -> Floats:
         rows = [
             np.random.Generator(np.random.Philox(key=self._key, counter=[0, 0, frame, 0])).standard_normal(
                 space.DIM, np.float32
