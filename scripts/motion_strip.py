@@ -45,6 +45,9 @@ from scripts.motion_clips import MotionClip, load_clip
 
 U8 = NDArray[np.uint8]
 _I: Final = space.INDEX
+_WIDTH_IN: Final = 24.0
+_SHAPE: Final = {"face": 1.0, "mouth": 0.75}
+"""Height of a picture over its width."""
 _STYLES: Final = ("-", "--", ":", "-.")
 
 
@@ -55,9 +58,14 @@ def draw(
     clip = next(iter(shown.values())).clip
     end_s = min(start_s + seconds, len(clip.motion_TD) / FPS)
     rows = len(shown) if pictures else 0
-    heights = [1.5] * rows + [2.0, 1.2, 1.8, 1.3, 1.3, 1.3]
+    cells = max(1.0, (end_s - start_s) * FPS / every)
+    heights = [_WIDTH_IN / cells * _SHAPE[part]] * rows + [2.0, 1.2, 1.8, 1.3, 1.3, 1.3]
     figure, axes = plt.subplots(
-        len(heights), 1, figsize=(26, 1.15 * sum(heights)), sharex=True, gridspec_kw={"height_ratios": heights}
+        len(heights),
+        1,
+        figsize=(_WIDTH_IN + 1.0, 1.1 * sum(heights) + 1.0),
+        sharex=True,
+        gridspec_kw={"height_ratios": heights},
     )
     if pictures:
         decoder = Decoder(load_identity(), size=256)
@@ -190,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--start", type=float, default=0.0, help="seconds into the clip")
     parser.add_argument("--seconds", type=float, default=2.4)
     parser.add_argument("--every", type=int, default=3, help="frames from picture to picture")
-    parser.add_argument("--part", choices=("face", "mouth"), default="face")
+    parser.add_argument("--part", choices=sorted(_SHAPE), default="face")
     parser.add_argument("--curves", action="store_true", help="no pictures")
     options = parser.parse_args(arguments)
     try:

@@ -177,9 +177,9 @@ def introduction(plan: Plan) -> list[str]:
         "stream that a live session uses, on clips that no training sees.",
         "",
         f"Clips: {counts} ({minutes:.1f} min). `grid` and `facegood` were tracked from people (one speaker each; "
-        "GRID's phone times come from an aligner, its motion from 360 x 288 video), in the others `real` is the teacher: "
-        "motion v1 with random styles. `articulation` is motion v1; `NAME-STEPS` a network with phone times and "
-        "`NAME-STEPS-audio` by ear alone.",
+        "GRID's phone times come from an aligner, its motion from 360 x 288 video), in the others `real` is the "
+        "teacher: motion v1 with random styles. `articulation` is motion v1; `NAME-STEPS` a network with phone times, "
+        "`NAME-STEPS-audio` the same by ear alone.",
     ]
 
 
