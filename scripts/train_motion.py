@@ -257,13 +257,23 @@ def _average(average: nn.Module, net: nn.Module, decay: float) -> None:
             mean.lerp_(now, 1.0 - decay)
 
 
+class VelocityNet(MotionNet):
+    """The same network read as a prediction of velocity (motion - noise): the usual flow matching, for comparison."""
+
+    def forward(self, input_BTI: Tensor, t_B: Tensor, past: int, mask_BT: Tensor | None = None) -> Tensor:
+        """Clean motion [B, N, 52], from the velocity that the network predicts."""
+        velocity = super().forward(input_BTI, t_B, past, mask_BT)
+        clean: Tensor = input_BTI[:, past:, : space.DIM] + (1.0 - t_B)[:, None, None] * velocity
+        return clean
+
+
 def train(a: argparse.Namespace) -> None:
     """One slice of flow training or of distillation."""
     torch.set_num_threads(a.threads)
     out: Path = a.out
     out.mkdir(parents=True, exist_ok=True)
     weights = {name: float(value) for name, value in (item.split("=") for item in a.weight)}
-    data, held = MotionData(a.data, "train", weights), MotionData(a.data, "held", weights)
+    data, held = MotionData(a.data, "train", weights), MotionData(a.data, "held")
     print("minutes:", {k: round(v, 1) for k, v in data.minutes().items()}, flush=True)
     stage = "distilled" if a.distil else "flow"
     checkpoint = out / f"{stage}.pt"
@@ -278,7 +288,8 @@ def train(a: argparse.Namespace) -> None:
     norms = data.statistics(np.random.default_rng(a.seed)) | norms
     batcher = Batcher(norms, a.device)
     torch.manual_seed(a.seed)
-    net, average = MotionNet(config).to(a.device), MotionNet(config).to(a.device)
+    kind = VelocityNet if a.predict == "velocity" else MotionNet
+    net, average = kind(config).to(a.device), kind(config).to(a.device)
     first = saved or (flow if a.distil else None)
     if first:
         net.load_state_dict(first["net" if saved else "average"])
@@ -340,7 +351,7 @@ def train(a: argparse.Namespace) -> None:
             log.write(stage, step, spent, values)
             sums, count = {}, 0
             state = {"net": net.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
-            state |= {"step": step, "spent": spent, "size": a.size}
+            state |= {"step": step, "spent": spent, "size": a.size, "predict": a.predict}
             state["norms"] = {name: torch.from_numpy(value) for name, value in norms.items()}
             torch.save(state, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").rename(checkpoint)
@@ -352,6 +363,8 @@ def export(a: argparse.Namespace) -> None:
     path: Path = a.out / ("flow.pt" if a.flow or not (a.out / "distilled.pt").exists() else "distilled.pt")
     saved = torch.load(path, weights_only=True)
     config = SIZES[saved["size"]]
+    if saved.get("predict", "motion") != "motion":
+        raise SystemExit(f"{path} predicts velocity: it is for comparison and cannot be exported.")
     distilled = path.stem == "distilled"
     tensors = {name: tensor.numpy() for name, tensor in (saved["average"] | saved["norms"]).items()}
     del tensors["norm.pace"]  # only training needs it
@@ -402,6 +415,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--weight", nargs="*", default=[], metavar="SOURCE=W", help="share of a source, 0 leaves it out"
     )
+    parser.add_argument("--predict", choices=("motion", "velocity"), default="motion", help="velocity: to compare only")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
