@@ -5,7 +5,8 @@
 
 `teacher`: scenes of a conversation (idle, listening, thinking, speaking, interrupted), spoken by several engines and
 voices with exact phone times, animated by teacher_face.py in a random person's style. `pseudo-lj`, `pseudo-libri`: the
-same scenes around recorded speech, whose lips follow forced alignment (lj, where there is a transcript) or else the viseme network.
+same scenes around recorded speech, whose lips follow forced alignment (lj, where there is a transcript) or
+else the viseme network.
 Every 10th clip or recording is held out. Clips that exist are kept, so a run that was stopped goes on.
 
 Shape suffixes: T = frames of display time, S = samples.
