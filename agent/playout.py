@@ -75,10 +75,11 @@ Order = Push | End | Clear | Become | Ask | Hear
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One frame of the stream, with the playout's number of the segment in it."""
+    """One frame of the stream, with the playout's number of the segment in it, and what was asked of the face."""
 
     frame: AVFrame
     segment: int | None
+    asked: Asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +284,7 @@ class StreamDriver:
         segment = self._numbers.get(frame.segment)
         if frame.segment_end:
             self._numbers.pop(frame.segment, None)
-        return Step(frame, segment)
+        return Step(frame, segment, self._stream.asked)
 
     def _carry_out(self, orders: Sequence[Order]) -> None:
         for order in orders:

@@ -127,6 +127,8 @@ class AvatarRunner:
         drawer: Worker | None = None,
     ) -> None:
         self.sink = sink
+        self.asked = Asked()
+        """What is asked of face and head in the frame given out last: a reply's tags count."""
         self.events = RunnerEvents()
         self.stats = RunnerStats()
         self._decoder = decoder
@@ -290,6 +292,7 @@ class AvatarRunner:
 
     def _give_out(self, step: Step, due: float, late: float) -> None:
         delivery = self._playout.deliver(step)
+        self.asked = step.asked
         self.stats.frames += 1
         self.stats.late_frames += late > FRAME_S / 2
         self.stats.sound_late_ms.append(late * 1000)

@@ -141,6 +141,11 @@ class AvatarStream:
         """Optional: the visitor's voice, int16 mono at 16 kHz, for the listening face."""
         self._motion.hear(pcm_S)
 
+    @property
+    def asked(self) -> Asked:
+        """What is asked of face and head at this moment, by `set_controls` and by the words being said."""
+        return self._asked.now
+
     def set_controls(self, asked: Asked) -> None:
         """What is asked of face and head from the next frame on."""
         if self._asked.set(asked):

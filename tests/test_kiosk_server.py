@@ -419,6 +419,7 @@ async def test_debug_panel_figures() -> None:
         await page.send(type="played", sample=100, av_offset_ms=3.5)
         await page.until(lambda: len(page.of("stats")) > 1)
         assert page.of("stats")[-1]["frames"] > 10 and page.of("stats")[-1]["av_offset_ms"] == 3.5
+        assert page.of("stats")[-1]["asked"] == "emotion=warm:0.4 liveliness=0.6 gaze=0,0 distance=1"
 
 
 @pytest.fixture

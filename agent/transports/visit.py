@@ -22,7 +22,7 @@ from agent.transports import protocol
 from agent.transports.gate import Bucket
 from agent.transports.outbox import Outbox
 from avatar.clock import MIC_RATE
-from avatar.motion.asked_text import asked_of
+from avatar.motion.asked_text import asked_of, asked_text
 from avatar.motion.idle import State
 from avatar.stream import AVFrame, FrameDecoder
 from config import Settings
@@ -290,7 +290,8 @@ class Visit:
 
     async def _send_stats(self) -> None:
         while self._outbox is not None:
-            figures: dict[str, float] = {**self._runner.stats.summary(), **self._played}
+            figures: dict[str, float | str] = {**self._runner.stats.summary(), **self._played}
+            figures["asked"] = asked_text(self._runner.asked)
             figures["waiting_messages"] = len(self._outbox)
             figures["pictures_dropped_in_queue"] = self._outbox.pictures_dropped
             if self._conversation is not None:
