@@ -115,7 +115,15 @@ def test_lids_never_latch(asked: list[float], shut: float, jitter: int) -> None:
     assert shown_D[LID] <= 0.4 and shown_D[I["eyeBlinkRight"]] <= 0.4
 
 
-def test_a_blink_that_was_asked_for_closes_the_lids() -> None:
+def test_a_blink_that_was_asked_for_meets() -> None:
+    """A network that blinks by half: the lids meet all the same, without a jump where they are taken over."""
+    guard = Guard()
+    asked = np.concatenate([np.linspace(0.0, 1.0, 60), np.linspace(1.0, 0.0, 60)])
+    shown_T = np.array([guard.apply(frame(eyeBlinkLeft=b / 2), speech=False, blink=b)[LID] for b in asked])
+    assert shown_T.max() == 1.0 and np.abs(np.diff(shown_T)).max() < 0.1
+
+
+def test_a_blink_shows_as_it_was_asked_for() -> None:
     guard = Guard()
     shown = [
         guard.apply(frame(eyeBlinkLeft=b, eyeBlinkRight=b), speech=False, blink=b)[LID]

@@ -3,7 +3,7 @@
 - A number that is none is the last one again; all stay inside motion/space.py; head and jaw keep to human speed.
 - Without speech the mouth does not open, and what was open closes within CLOSE_FRAMES, velocity continuous.
 - Lips that nearly meet meet: a P, B or M that stays open by a little is seen.
-- Lids that no blink is holding open.
+- A blink that was decided on closes the eyes, and lids that no blink is holding open.
 
 Shape suffix: D = 52.
 """
@@ -53,6 +53,8 @@ MOST_PER_FRAME_D: Final = _speed()
 
 _NEARLY, _MET = 0.60, 0.85
 _BLINKING: Final = 0.15
+_SHUTTING, _SHUT = 0.6, 0.9
+"""From here on the lids follow a blink that was asked for, and here they follow it all the way: they must meet."""
 _LID_CAPS: Final = (1.0, 1.0, 0.75, 0.55, 0.4)
 """Highest lid closure 0, 1, 2 ... frames after a blink was last asked for; sad or smiling eyes stay below the last."""
 
@@ -92,7 +94,8 @@ class Guard:
         made_D[_LIPS] = self._offset.apply(made_D[_LIPS], switched=self._speaking and not speech)
         self._since_blink = 0 if blink > _BLINKING else self._since_blink + 1
         cap = _LID_CAPS[min(self._since_blink, len(_LID_CAPS) - 1)]
-        made_D[_LIDS] = np.minimum(made_D[_LIDS], cap)
+        s = min(max((blink - _SHUTTING) / (_SHUT - _SHUTTING), 0.0), 1.0)
+        made_D[_LIDS] = np.clip(made_D[_LIDS], blink * s * s * (3.0 - 2.0 * s), cap)
         self._speaking = speech
         self._shown_D = space.clamp(made_D)[0]
         self._shown_D[_CLOSE] = min(self._shown_D[_CLOSE], self._shown_D[_JAW])
