@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from avatar.audio.intake import Intake
 from avatar.clock import FRAME_SAMPLES, STREAM_RATE
 from avatar.motion import space
+from avatar.motion.ear import Ear
 from avatar.motion.protocol import Motion
 from avatar.motion.state import State
 from avatar.motion.stream import MotionStream
@@ -24,6 +25,7 @@ from avatar.motion.viseme_net import VisemeNet
 from avatar.stream import AvatarStream
 from tests.motion_stand_ins import WildNet, diffusion
 from tests.speak import speak
+from tests.test_motion_ear import silence, voice
 
 Pcm = NDArray[np.int16]
 I = space.INDEX  # noqa: E741
@@ -190,3 +192,16 @@ def test_nothing_the_visitor_sends_opens_the_mouth(make: Callable[[], Motion], s
     motion_TD = np.stack(frames)
     assert_a_face(motion_TD)
     assert opening(motion_TD).max() < SLIT
+
+
+def test_a_microphone_with_an_offset_hears_the_same_pauses() -> None:
+    rows = []
+    for offset in (0, 6500):
+        ear, heard = Ear(), []
+        for part_S in chunks(np.concatenate([silence(1.5), voice(2.5), silence(1.5)]), cycle([640])):
+            ear.hear((part_S + np.int16(offset)).astype(np.int16))
+            heard.append(ear.frame())
+        rows.append(np.stack(heard))
+    plain_TU, offset_TU = rows
+    assert plain_TU[:, 2].max() > 0.9  # the pause is heard at all
+    np.testing.assert_allclose(offset_TU[:, 1:], plain_TU[:, 1:], atol=0.2)

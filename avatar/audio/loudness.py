@@ -22,6 +22,16 @@ _STILL: Final = 0.01
 """A bin that moves by less than -20 dB about its mean (fully from -13 dB) is an offset of the line, not sound."""
 
 
+def sound_power(frame_BS: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean square of each bin [B, S], float32 [B], without the offset of bins that hardly move about it."""
+    power_B = np.mean(frame_BS**2, axis=1)
+    offset_B = np.mean(frame_BS, axis=1) ** 2
+    changes_B = np.maximum(power_B - offset_B, 0.0) / np.maximum(offset_B, 1e-12)
+    still_B = 1.0 - np.clip((changes_B - _STILL) / (4.0 * _STILL), 0.0, 1.0)
+    sound_B: NDArray[np.float32] = np.maximum(power_B - offset_B * still_B, 0.0)
+    return sound_B
+
+
 class Loudness:
     """Level in dB full scale per 10 ms bin, with the running level of the speech so far.
 
@@ -42,11 +52,7 @@ class Loudness:
         if bins == 0:
             return
         frame_BS = pcm_S[: bins * _BIN].reshape(bins, _BIN).astype(np.float32) / 32768.0
-        power_B = np.mean(frame_BS**2, axis=1)
-        offset_B = np.mean(frame_BS, axis=1) ** 2
-        changes_B = np.maximum(power_B - offset_B, 0.0) / np.maximum(offset_B, 1e-12)
-        power_B -= offset_B * (1.0 - np.clip((changes_B - _STILL) / (4.0 * _STILL), 0.0, 1.0))
-        power_B = np.maximum(power_B, 0.0)
+        power_B = sound_power(frame_BS)
         db_B = np.maximum(10.0 * np.log10(power_B + 1e-12), FLOOR_DB)
         level_B = np.empty(bins, dtype=np.float32)
         level = self._level_db

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.audio.loudness import sound_power
 from avatar.clock import FPS, MIC_RATE
 
 Floats = NDArray[np.float32]
@@ -69,7 +70,7 @@ class VoiceDetector:
         self._rest_S = pcm_S[bins * BIN :].copy()
         frame_BS = pcm_S[: bins * BIN].reshape(bins, BIN).astype(np.float32) / 32768.0
         out = []
-        for db in (10.0 * np.log10(np.mean(frame_BS**2, axis=1) + 1e-9)).tolist():
+        for db in (10.0 * np.log10(sound_power(frame_BS) + 1e-9)).tolist():
             floor_db = self._floor(db)
             out.append((db > max(floor_db + _ABOVE_FLOOR_DB, _FAINTEST_DB), db - floor_db))
         return out
