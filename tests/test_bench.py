@@ -27,6 +27,7 @@ def test_motion_report_has_every_kept_name(monkeypatch: pytest.MonkeyPatch, tmp_
     for name in ("motion_cpu_rtf", "motion_first_frame_ms", "first_chunk_to_first_frame_ms", "motion_listening_rtf"):
         assert figures[name] > 0, name
     assert figures["decoder_cpu_ms_per_frame_512"] is None
+    assert abs(figures["motion_session_growth_kb"]) < 300, "a session keeps what was said"
 
 
 def test_the_server_gets_every_changed_setting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from avatar.clock import FRAME_SAMPLES, MIC_RATE, STREAM_RATE
 from avatar.memory import held_bytes
 from avatar.motion.diffusion.layout import BLOCK, LOOK
 from avatar.motion.diffusion.numpy_net import NumpyNet
-from avatar.motion.diffusion.stream import DiffusionMotion
+from avatar.motion.diffusion.stream import DiffusionMotion, WindowNet
 from avatar.motion.diffusion.weights import MotionWeights, load_weights, shipped_weights
 from avatar.motion.protocol import Motion
 from avatar.motion.state import State
@@ -180,8 +180,9 @@ def _stages(net: NumpyNet, speech_S: Samples) -> Figures:
     return {f"motion_stage_{stage}_ms_per_s": round(s * 1000 / seconds, 2) for stage, s in motion.watch.seconds.items()}
 
 
-def _long(make: Callable[[int], Motion], net: NumpyNet, speech_S: Samples, minutes: int) -> Figures:
-    """A conversation of so many virtual minutes: what its end costs against its beginning, and what it keeps."""
+def _long(make: Callable[[int], Motion], net: WindowNet, speech_S: Samples, minutes: int) -> Figures:
+    """A conversation of so many virtual minutes: what its end costs against its beginning, and what it keeps (the
+    network, which sessions share, left out)."""
     visitor_S = soxr.resample(speech_S, STREAM_RATE, MIC_RATE)
     motion = make(3)
     talk(motion, speech_S, visitor_S, 1)  # buffers have their size, the processor its speed

@@ -115,10 +115,11 @@ class MotionBatch:
                 raise ValueError(f"There is no slot {slot}: this batch has {self.slots}.")
             self.check(window)
             self._put(slot, window)
-        self.window_BTI.copy_(self._host_BTI, non_blocking=True)
-        self.exists_BT.copy_(self._host_BT, non_blocking=True)
-        self._forward()
-        motion_BND = self.motion_BND.cpu().numpy()  # waits for the device
+        with self._forward.stream():
+            self.window_BTI.copy_(self._host_BTI, non_blocking=True)
+            self.exists_BT.copy_(self._host_BT, non_blocking=True)
+            self._forward()
+            motion_BND = self.motion_BND.cpu().numpy()  # waits for the device
         return {slot: motion_BND[slot, : len(window.noise_ND)].copy() for slot, window in windows.items()}
 
     def check(self, window: Window) -> None:

@@ -206,13 +206,14 @@ class VisemeBatch:
             samples_S, kept = net.queue.take(count)
             pcm_BS[slot, : len(samples_S)] = samples_S
             kept_B.append(kept)
-        step.pcm_BS.copy_(self._pcm_BS, non_blocking=True)
-        step.frames_B.copy_(self._frames_B, non_blocking=True)
-        step.restart_B.copy_(self._flags_2B[0], non_blocking=True)
-        step.forget_B.copy_(self._flags_2B[1], non_blocking=True)
-        step.run()
+        with step.run.stream():
+            step.pcm_BS.copy_(self._pcm_BS, non_blocking=True)
+            step.frames_B.copy_(self._frames_B, non_blocking=True)
+            step.restart_B.copy_(self._flags_2B[0], non_blocking=True)
+            step.forget_B.copy_(self._flags_2B[1], non_blocking=True)
+            step.run()
+            out_BKX = step.out_BKX.cpu().numpy()  # waits for the device
         self.calls += 1
-        out_BKX = step.out_BKX.cpu().numpy()  # waits for the device
         for net, kept, out_KX in zip(self._nets, kept_B, out_BKX, strict=True):
             if kept.stop > kept.start:
                 posterior_TV = out_KX[:, self.width :].reshape(-1, len(VISEMES))[kept]

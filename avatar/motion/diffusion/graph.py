@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 import torch
@@ -25,10 +26,21 @@ class Replayed:
         10 bits of mantissa."""
         self._step, self._device, self._keeps, self._tf32 = step, device, keeps, tf32
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._stream: torch.cuda.Stream | None = None
+
+    def stream(self) -> AbstractContextManager[object]:
+        """Where the step, and what goes in and out of it, is to run: beside what else the device does, such as drawing
+        faces, so that waiting for the one is not waiting for the other."""
+        if self._device.type != "cuda":
+            return nullcontext()
+        if self._stream is None:
+            torch.cuda.synchronize(self._device)  # what was laid out on the device is there
+            self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        return torch.cuda.stream(self._stream)
 
     @torch.inference_mode()
     def __call__(self) -> None:
-        """Run the step once; on CUDA it is under way when this returns, in the current stream."""
+        """Run the step once, inside `stream`; on CUDA it is under way when this returns."""
         if self._device.type != "cuda":
             self._step()
             return
@@ -52,7 +64,8 @@ class Replayed:
         for tensor, value in zip(self._keeps, before, strict=True):
             tensor.copy_(value)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):  # records, does not run
+        # records, does not run; other threads may go on using the device meanwhile
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self._step()
         return graph
 
