@@ -1,8 +1,8 @@
 """What each part of the data, and each choice of the training, contributes: small trainings side by side.
 
-    python -m scripts.ablate_motion --data /tmp/motion/packed --out /tmp/motion/ablation --minutes 3
+    python -m scripts.ablate_motion --data /tmp/motion/packed --out /tmp/motion/ablation --steps 600
 
-Trains the 'tiny' network once per variant for the same time, measures all of them on the same held-out windows as
+Trains the 'tiny' network once per variant for as many steps, measures all of them on the same held-out windows as
 streaming cuts them, and writes OUT/ablation.json and OUT/ablation.md. Finished variants are kept.
 """
 
@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=3.0)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--tokens", type=int, default=1300)
     arguments = parser.parse_args()
     report = {}
@@ -75,7 +75,8 @@ def main() -> None:
         folder = arguments.out / name.replace(" ", "-")
         if not (folder / "flow.pt").exists():
             common = ["--data", str(arguments.data), "--out", str(folder), "--size", "tiny", "--save-every", "1000"]
-            budget = ["--minutes", str(arguments.minutes), "--rate", "1.5e-3", "--tokens", str(arguments.tokens)]
+            budget = ["--max-steps", str(arguments.steps), "--rate", "1.5e-3", "--tokens", str(arguments.tokens)]
+            budget += ["--minutes", "60", "--plan-steps", str(arguments.steps)]
             train_motion.main([*common, *budget, *options])
         report[name] = measure(folder, arguments.data)
         (arguments.out / "ablation.json").write_text(json.dumps(report, indent=1) + "\n")

@@ -404,6 +404,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--size", choices=sorted(SIZES), default="small")
     parser.add_argument("--minutes", type=float, default=9.0, help="length of this slice")
     parser.add_argument("--total", type=float, help="minutes the learning rate is planned for (default: this slice)")
+    parser.add_argument("--plan-steps", type=int, help="steps the learning rate is planned for, instead of --total")
     parser.add_argument("--max-steps", type=int, help="end this slice after so many steps")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--distil", action="store_true", help="teach a copy to do it in one step")
