@@ -115,6 +115,17 @@ def test_lids_never_latch(asked: list[float], shut: float, jitter: int) -> None:
     assert shown_D[LID] <= 0.4 and shown_D[I["eyeBlinkRight"]] <= 0.4
 
 
+def test_eyes_look_where_it_was_decided() -> None:
+    """A glance is there in its frame, whatever the network makes of it; small movements are the network's."""
+    guard, decided = Guard(), np.radians(np.array([[0.0, 0.0], [9.0, -3.0], [9.0, -3.0]], np.float32))
+    shown_T2 = [
+        guard.apply(frame(gazeAzimuth=made), speech=False, blink=0.0, gaze_2=gaze_2)[space.GAZE]
+        for made, gaze_2 in zip((0.002, 0.0, 0.05), decided, strict=True)
+    ]
+    np.testing.assert_allclose(shown_T2[0], (0.001, 0.0), atol=1e-6)
+    assert np.abs(np.degrees(np.array(shown_T2[1:]) - decided[1:])).max() < 0.51
+
+
 def test_a_blink_that_was_asked_for_meets() -> None:
     """A network that blinks by half: the lids meet all the same, without a jump where they are taken over."""
     guard = Guard()

@@ -3,6 +3,7 @@
 - A number that is none is the last one again; all stay inside motion/space.py; head and jaw keep to human speed.
 - Without speech the mouth does not open, and what was open closes within CLOSE_FRAMES, velocity continuous.
 - Lips that nearly meet meet: a P, B or M that stays open by a little is seen.
+- Eyes look where it was decided (a glance is over in two frames: too rare and too quick to be left to an average).
 - A blink that was decided on closes the eyes, and lids that no blink is holding open.
 
 Shape suffix: D = 52.
@@ -58,6 +59,10 @@ _SHUTTING, _SHUT = 0.6, 0.9
 _LID_CAPS: Final = (1.0, 1.0, 0.75, 0.55, 0.4)
 """Highest lid closure 0, 1, 2 ... frames after a blink was last asked for; sad or smiling eyes stay below the last."""
 
+_GAZE_SHARE: Final = 0.5
+_GAZE_FREE: Final = float(np.radians(1.0))
+"""The network's own eye movement is shown by half, and to this much of it."""
+
 
 def seal(motion_D: Floats) -> None:
     """Close lips that nearly meet, in place: the share of the jaw's opening that the lips make good, from _NEARLY to
@@ -77,10 +82,13 @@ class Guard:
         self._speaking = False
         self._since_blink = len(_LID_CAPS)
 
-    def apply(self, made_D: Floats, *, speech: bool, blink: float, rest_jaw: float = 0.0) -> Floats:
+    def apply(
+        self, made_D: Floats, *, speech: bool, blink: float, gaze_2: Floats | None = None, rest_jaw: float = 0.0
+    ) -> Floats:
         """The frame to show, float32 [52].
 
-        speech: it is a frame of speech. blink: the lid closure that was asked for. rest_jaw: jawOpen at rest.
+        speech: it is a frame of speech. blink: the lid closure that was decided on. gaze_2: the azimuth and elevation
+        that were, radians; None: the network's. rest_jaw: jawOpen at rest.
         """
         before_D = self._shown_D if self._shown_D is not None else space.neutral()
         made_D = space.clamp(np.where(np.isfinite(made_D), made_D, before_D))[0]
@@ -91,6 +99,9 @@ class Guard:
         else:
             made_D[OPENING] = 0.0
             made_D[_JAW] = rest_jaw
+        if gaze_2 is not None:
+            own_2 = np.clip(made_D[space.GAZE] - gaze_2, -_GAZE_FREE, _GAZE_FREE)
+            made_D[space.GAZE] = gaze_2 + _GAZE_SHARE * own_2
         made_D[_LIPS] = self._offset.apply(made_D[_LIPS], switched=self._speaking and not speech)
         self._since_blink = 0 if blink > _BLINKING else self._since_blink + 1
         cap = _LID_CAPS[min(self._since_blink, len(_LID_CAPS) - 1)]

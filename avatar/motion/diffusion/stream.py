@@ -167,6 +167,7 @@ class DiffusionMotion:
             window.motion_ND[at],
             speech=token.speech is not None,
             blink=token.moment.blink,
+            gaze_2=window.control_NC[at, _GAZE],
             rest_jaw=self._asked.rest_jaw_open,
         )
         self._past.append(_Shown(shown_D, window.audio_NA[at], window.control_NC[at], self._ear.frame()))
