@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agent.bench.motion import FIRST_CHUNK, _first_motion_ms, _long, _speak
+from agent.bench.motion import FIRST_CHUNK, _first_motion_ms, _long, _speak, batched_first_ms
 from agent.bench.motion_parts import STAGES, Stopwatch, TimedMotion
 from agent.bench.motion_talk import talk
 from avatar.audio.phones import TimedPhone
@@ -105,6 +105,7 @@ def test_the_first_chunk_is_the_least_that_speaks() -> None:
     assert motion.ready_frames() == 0
     passed, worked = _first_motion_ms(lambda seed: DiffusionMotion(net, seed), speech(1.0), 2)
     assert len(passed) == len(worked) == 2 and min(passed) > 0
+    assert len(batched_first_ms(untrained("tiny"), "cpu", speech(1.0), 3)) == 3
     assert FIRST_CHUNK == 8 * FRAME_SAMPLES
     _speak(motion, speech(0.5))
     assert motion.ready_frames() == 0

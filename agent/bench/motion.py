@@ -49,7 +49,7 @@ def bench_motion(settings: Settings, quick: bool, console: Console) -> Figures:
         if ms is not None:
             lines.append(f"  batch of {slots} on the CPU (torch, one thread): {ms} ms per 200 ms of each")
     console.print("\n".join(lines))
-    return figures | _on_gpu(quick, console)
+    return figures | _on_gpu(quick, speech_S, console)
 
 
 @contextmanager
@@ -215,7 +215,7 @@ def _batched(weights: MotionWeights, steps: int, quick: bool) -> Figures:
     return figures
 
 
-def _on_gpu(quick: bool, console: Console) -> Figures:
+def _on_gpu(quick: bool, speech_S: Samples, console: Console) -> Figures:
     """Rows of `small` and `base` on a GPU, where torch has one."""
     import torch
 
@@ -232,7 +232,22 @@ def _on_gpu(quick: bool, console: Console) -> Figures:
             for row in rows:
                 figures[f"motion_gpu_{size}_{precision}_ms_{row['slots']}"] = round(row["chunk_ms"], 3)
                 figures[f"motion_gpu_{size}_{precision}_window_ms_{row['slots']}"] = round(row["window_ms"], 3)
+        first_ms = batched_first_ms(untrained(size), "cuda", speech_S, 7 if quick else 30)
+        figures[f"motion_gpu_{size}_first_frame_ms"] = round(float(np.median(first_ms)), 2)
     return figures
+
+
+def batched_first_ms(weights: MotionWeights, device: str, speech_S: Samples, trials: int) -> list[float]:
+    """From the first chunk of speech to its first frame of motion, both networks on the device, one session."""
+    from avatar.motion.diffusion.features import SpeechFeatures
+    from avatar.motion.diffusion.shared import SharedMotion
+
+    shared = SharedMotion(weights, 1, device=device)
+    shared.warm_up()
+    place = shared.join()
+    return _first_motion_ms(
+        lambda seed: DiffusionMotion(place.net, seed, features=SpeechFeatures(place.visemes)), speech_S, trials
+    )[0]
 
 
 def _speech(settings: Settings, seconds: int) -> Samples:
