@@ -42,6 +42,9 @@ class Warmable(Protocol):
 
 async def build_parts(settings: Settings) -> Parts:
     """Recogniser, voice, turn detection and dialogue, ready to use. Raises what explains itself to the operator."""
+    await asyncio.to_thread(
+        _warm_motion, settings
+    )  # the first visitor finds its networks read, or the operator an error
     dialogue = create(settings.dialogue)
     await dialogue.open()
     voice = choose_voice(settings.speech)
@@ -55,6 +58,10 @@ async def build_parts(settings: Settings) -> Parts:
     return Parts(
         voice=voice, stt=recogniser, vad=make_vad(settings.speech), turn_handling=turns, dialogue=dialogue
     )  # fmt: skip
+
+
+def _warm_motion(settings: Settings) -> None:
+    open_motion(settings.avatar).next_motion()
 
 
 async def _vocabulary(settings: Settings, dialogue: Dialogue) -> Sequence[str]:
