@@ -113,6 +113,20 @@ def test_the_middle_of_a_bilabial_must_be_closed() -> None:
         assert closures.count_closures(gap_T, phones, slack_s=0.025).hits == slack
 
 
+def test_a_short_vowel_between_bilabials_need_not_open() -> None:
+    phones = [
+        TimedPhone("B", 0.3, 0.4),
+        TimedPhone("AH", 0.4, 0.46),
+        TimedPhone("B", 0.46, 0.56),
+        TimedPhone("AA", 0.56, 1.0),
+    ]
+    found = closures.count_closures(mouth((0.0, 1.2)), phones)
+    assert (found.open_phones, found.falsely_closed) == (1, 1)  # the AA alone
+    assert closures.count_closures(mouth((0.0, 1.2)), phones[:1] + phones[3:]).open_phones == 1
+    labial = [TimedPhone("AA", 0.0, 0.5), TimedPhone("F", 0.5, 0.7), TimedPhone("AA", 0.7, 1.2)]
+    assert closures.count_closures(mouth((0.5, 0.7)), labial).falsely_closed == 0  # lips at the teeth
+
+
 def test_closures_add_up() -> None:
     one = closures.count_closures(mouth((0.6, 0.68)), WORD)
     both = one + one
