@@ -150,10 +150,11 @@ def main() -> None:
     find_device(device)
     found: dict[str, Any] = {"device": device, "card": torch.cuda.get_device_name() if device == "cuda" else "cpu"}
     for size in ("small", "base"):
-        found[size] = {"counted": {n: count_window(size, n) for n in BATCHES}, "rows": measure(untrained(size), device)}
+        rows = measure(untrained(size), device, repeats=100 if device == "cuda" else 3)
+        found[size] = {"counted": {n: count_window(size, n) for n in BATCHES}, "rows": rows}
         sys.stdout.write(f"{size} (untrained weights) on {found['card']}\n{table(found[size]['rows'])}\n")
         if device == "cuda":
-            found[size]["rows_tf32"] = measure(untrained(size), device, tf32=True)
+            found[size]["rows_tf32"] = measure(untrained(size), device, tf32=True, repeats=100)
             sys.stdout.write(f"with tf32\n{table(found[size]['rows_tf32'])}\n")
     sys.stdout.write(json.dumps(found) + "\n")
 
