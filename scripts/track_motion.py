@@ -2,6 +2,7 @@
 
     python scripts/track_motion.py grid DATA/talking_video --work /tmp/motion/tracks --out /tmp/motion/clips
     python scripts/track_motion.py facegood DATA/motion/facegood --out /tmp/motion/clips
+    python scripts/track_motion.py check --work /tmp/motion/tracks --out /tmp/motion/clips --plot tracking.png
     python scripts/track_motion.py stats --out /tmp/motion/clips --to /tmp/motion/real_stats.json
 
 `grid` keeps landmarks, fits and phones in --work, so that it can be stopped and started again; with --now it makes
@@ -30,7 +31,7 @@ from avatar.portrait.models import load_models
 from avatar.rig import basis
 from scripts.motion_clips import MotionClip, SpeechSegment
 from scripts.real_speech import align, decoder, read
-from scripts.tracking import facegood, film, statistics
+from scripts.tracking import check, facegood, film, statistics
 from scripts.tracking.clip import KNOWN_D, Seen, activity, learn_habits, liveliness, move, see
 from scripts.tracking.shapes import ShapeFit
 from scripts.tracking.speaker import learn_speaker
@@ -142,6 +143,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         own.add_argument("--out", type=Path, required=True, help="folder of the clips")
     jobs.choices["grid"].add_argument("--work", type=Path, required=True, help="folder of what can be kept")
     jobs.choices["grid"].add_argument("--now", action="store_true", help="only films whose landmarks are there")
+    own = jobs.add_parser("check")
+    own.add_argument("--out", type=Path, required=True, help="folder of the clips")
+    own.add_argument("--work", type=Path, required=True, help="folder of what `grid` kept")
+    own.add_argument("--every", type=int, default=20, help="every n-th clip")
+    own.add_argument("--plot", type=Path, help="PNG to write")
     own = jobs.add_parser("stats")
     own.add_argument("--out", type=Path, required=True, help="folder of the clips")
     own.add_argument("--to", type=Path, required=True, help="JSON to write")
@@ -152,6 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             track_grid(options.data, options.work, options.out, options.now)
         elif options.job == "facegood":
             facegood.make(options.data, options.out)
+        elif options.job == "check":
+            print(json.dumps(check.check(options.out, options.work, options.every, options.plot), indent=1))
         else:
             statistics.write(options.out, options.to)
     except (ValueError, OSError) as error:

@@ -34,9 +34,15 @@ REACH: Final = 1
 """Frames before and after a bilabial in which its closure may lie: alignment is no better."""
 PRESS: Final = 0.3
 """mouthPress of sealed P, B, M, as in avatar/motion/articulation.py; the first and last frame get half."""
-ALMOST: Final = ("F", "V", "W")
-"""Lips that landmarks cannot tell from sealed ones: the lower lip is at the teeth, or both are rounded and near."""
-ALMOST_CM: Final = 0.08
+VOWELS: Final = (
+    "AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW",
+)  # fmt: skip
+ALMOST_CM: Final = {"F": 0.08, "V": 0.08, "W": 0.08, **dict.fromkeys(VOWELS, 0.05)}
+"""Opening that lips have at least while these sound. Landmarks cannot tell a lip at the teeth, or lips rounded to a
+slit, from sealed ones."""
+FADE_CM: Final = 0.10
+"""Opening under which lips are neither raised nor lowered any more."""
+SPARED: Final = 0.6
 BILABIALS: Final = ("P", "B", "M")
 MOST_JAW: Final = 0.6
 
@@ -62,11 +68,11 @@ def seen_gap(gap_T: F64) -> F64:
 
 
 def part_almost(gap_T: F64, phones: Sequence[TimedPhone]) -> F64:
-    """The opening [T] with a little of it kept in F, V and W, except within a frame of a bilabial or of silence."""
+    """The opening [T] with a little of it kept in F, V, W and vowels, except within a frame of a bilabial or of silence."""
     least_T = np.zeros(len(gap_T))
     for phone in phones:
-        if phone.phone in ALMOST:
-            least_T[round(phone.start_s * FPS) : round(phone.end_s * FPS)] = ALMOST_CM
+        rows = slice(round(phone.start_s * FPS), round(phone.end_s * FPS))
+        least_T[rows] = np.maximum(least_T[rows], ALMOST_CM.get(phone.phone, 0.0))
     for phone in phones:
         if phone.phone in BILABIALS or phone.phone == "sil":
             least_T[max(round(phone.start_s * FPS) - REACH, 0) : round(phone.end_s * FPS) + REACH] = 0.0
@@ -74,28 +80,31 @@ def part_almost(gap_T: F64, phones: Sequence[TimedPhone]) -> F64:
 
 
 def match_gap(motion_TK: F64, gap_T: F64) -> F64:
-    """The same motion [T, 44] with jawOpen and mouthClose such that the rig's lips are `gap_T` cm apart."""
+    """The same motion [T, 44] with jawOpen and mouthClose such that the rig's lips are `gap_T` cm apart.
+
+    A lowered jaw behind hardly parted lips is the same to the eye as a jaw less low with less of mouthClose; of what
+    mouthClose would take back, the jaw gives up SPARED at once, as the articulation's own targets do.
+    """
     out = motion_TK.copy()
     per_K = channel_gaps()
-    fade_T = np.clip(gap_T / 0.10, 0.0, 1.0)
-    out[:, _OPENERS] *= fade_T[:, None]
+    out[:, _OPENERS] *= np.clip(gap_T / FADE_CM, 0.0, 1.0)[:, None]
     out[:, _CLOSE] = 0.0
-    open_T = out @ per_K
-    missing_T = np.maximum(gap_T - open_T, 0.0)
+    missing_T = np.maximum(gap_T - out @ per_K, 0.0)
     out[:, _JAW] = np.minimum(out[:, _JAW] + missing_T / per_K[_JAW], MOST_JAW)
-    open_T = out @ per_K
-    jaw_T = out[:, _JAW]
-    # opening for every share of mouthClose in jawOpen, before and after the rig's seal
-    closing_TR = jaw_T[:, None] * _RATIO
-    sealed_TR = _seal(closing_TR / np.maximum(jaw_T, SEAL_JAW)[:, None])
-    rig_TR = np.maximum(open_T[:, None] + per_K[_CLOSE] * closing_TR, 0.0) * (1.0 - sealed_TR)
-    for t in range(len(out)):
-        if gap_T[t] <= 0.0:
-            out[t, _CLOSE] = jaw_T[t]
-        else:  # rig_TR falls with the ratio
-            ratio = float(np.interp(-gap_T[t], -rig_TR[t], _RATIO))
-            out[t, _CLOSE] = ratio * jaw_T[t]
+    for share in (SPARED, 0.0):
+        close_T = _closing(out @ per_K, out[:, _JAW], gap_T, float(per_K[_CLOSE]))
+        out[:, _JAW] -= share * close_T
+    out[:, _CLOSE] = close_T
     return out
+
+
+def _closing(open_T: F64, jaw_T: F64, gap_T: F64, per_close: float) -> F64:
+    """mouthClose [T] that leaves `gap_T` of an opening `open_T`, cm, by the rig's law of sealing."""
+    close_TR = jaw_T[:, None] * _RATIO
+    sealed_TR = _seal(close_TR / np.maximum(jaw_T, SEAL_JAW)[:, None])
+    rig_TR = np.maximum(open_T[:, None] + per_close * close_TR, 0.0) * (1.0 - sealed_TR)
+    ratio_T = [float(np.interp(-gap, -rig_R, _RATIO)) for gap, rig_R in zip(gap_T, rig_TR, strict=True)]  # both fall
+    return np.where(gap_T <= 0.0, jaw_T, np.array(ratio_T) * jaw_T)
 
 
 def seal_bilabials(motion_TK: F64, gap_T: F64, phones: Sequence[TimedPhone]) -> tuple[F64, dict[str, int]]:

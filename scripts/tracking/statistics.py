@@ -17,6 +17,7 @@ from avatar.clock import FPS, FRAME_SAMPLES, STREAM_RATE
 from avatar.motion import space
 from avatar.motion.space import INDEX
 from scripts.motion_clips import MotionClip, clip_paths, load_clip
+from scripts.tracking.mouth import BILABIALS, VOWELS
 
 F64 = NDArray[np.float64]
 
@@ -27,9 +28,8 @@ _TURNS: Final = slice(INDEX["headYaw"], INDEX["headRoll"] + 1)
 _BROWS: Final = [INDEX[n] for n in space.ARKIT_NAMES if n.startswith("brow")]
 CLOSED: Final = 0.9
 """mouthClose / jawOpen from which the lips are sealed (avatar/rig/lips.py)."""
-_BILABIALS: Final = ("P", "B", "M")
+
 _NEAR_S: Final = 0.08
-_VOWELS: Final = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
 
 
 def loudness(pcm_S: NDArray[np.int16], hop: float) -> F64:
@@ -134,13 +134,13 @@ def synchrony(clips: Sequence[MotionClip]) -> dict[str, Any]:
         jaw_T = clip.motion_TD[:, INDEX["jawOpen"]]
         sealed_T = clip.motion_TD[:, INDEX["mouthClose"]] >= CLOSED * np.maximum(jaw_T, 1e-3)
         phones = clip.segments[0].phones or []
-        near = [p for p in phones if p.phone in _BILABIALS]
+        near = [p for p in phones if p.phone in BILABIALS]
         for p in phones:
             first, last = round(p.start_s * FPS), max(round(p.end_s * FPS), round(p.start_s * FPS) + 1)
-            if p.phone in _BILABIALS and p.end_s - p.start_s >= 0.03:
+            if p.phone in BILABIALS and p.end_s - p.start_s >= 0.03:
                 bilabials += 1
                 hit += bool(sealed_T[max(first - 1, 0) : last + 1].any())
-            elif p.phone in _VOWELS:
+            elif p.phone in VOWELS:
                 middle = (p.start_s + p.end_s) / 2
                 if all(abs(middle - t) > _NEAR_S for q in near for t in (q.start_s, q.end_s)):
                     vowels += 1
