@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in production, see agent/__init__.py
+
 MAY_SKIP = ("coqui",)
 """Parts of reasons that are fine: optional extras."""
 
