@@ -67,6 +67,7 @@ async def test_each_visit_gets_its_own_room_and_our_agent() -> None:
             status, body = await get(f"{base}/token?key={key}")
             assert status == 200
             claims.append(api.TokenVerifier("k", "s" * 32).verify(json.loads(body)["token"]))
+            assert json.loads(body)["controls"] is None, "they are offered with session.debug"
         first, second = claims
         assert first.video.room != second.video.room
         assert first.identity != second.identity
