@@ -128,6 +128,9 @@ def render(
         bool | None,
         typer.Option("--centre/--no-centre", help="with --drive: its usual head and gaze count as straight ahead"),
     ] = None,
+    flip: Annotated[
+        list[str] | None, typer.Option(help="with --drive: the head's yaw, pitch or roll is counted the other way")
+    ] = None,
     arkit: Annotated[
         Path | None, typer.Option(help="also write the motion here: .csv (Live Link Face) or .json")
     ] = None,
@@ -150,6 +153,8 @@ def render(
     if drive is not None:
         if text is not None:
             raise typer.BadParameter("a capture goes with --audio or with silence", param_hint="--drive/--text")
+        if not set(flip or ()) <= {"yaw", "pitch", "roll"}:
+            raise typer.BadParameter("give yaw, pitch or roll", param_hint="--flip")
     elif (audio is None) == (text is None):
         raise typer.BadParameter("give either --audio or --text", param_hint="--audio/--text")
     loaded = settings_from(
@@ -160,7 +165,15 @@ def render(
     from agent.render import render_clip
 
     report = render_clip(
-        loaded.settings, audio=audio, text=text, out_path=out_path, console=err, arkit=arkit, drive=drive, centre=centre
+        loaded.settings,
+        audio=audio,
+        text=text,
+        out_path=out_path,
+        console=err,
+        arkit=arkit,
+        drive=drive,
+        centre=centre,
+        flip=flip or (),
     )
     write_report(report, json_path)
     err.print(

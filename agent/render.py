@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,13 @@ def render_clip(
     arkit: Path | None = None,
     drive: Path | None = None,
     centre: bool | None = None,
+    flip: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Render a clip and return its report; leaves no half file behind.
 
     arkit: also write the motion as Live Link Face CSV (.csv) or JSON (.json).
     drive: recorded motion that moves the portrait instead of the motion model; `audio` is then optional, and the clip
-        as long as the longer of the two. centre: see `avatar.motion.capture.load_motion`.
+        as long as the longer of the two. centre, flip: see `avatar.motion.capture.load_motion`.
     Raises AvatarError, ConfigError or Unavailable.
     """
     from agent.media import ClipWriter, check_clip
@@ -51,7 +52,7 @@ def render_clip(
     shape = check_clip(out_path, frame_format(settings.avatar))
     part = _part_of(out_path)
     motion_part = _motion_part(arkit)
-    capture = load_motion(drive, centre=centre) if drive is not None else None
+    capture = load_motion(drive, centre=centre, flip=flip) if drive is not None else None
     source = _open(settings, audio, text, silent=capture is not None)
 
     started = time.perf_counter()

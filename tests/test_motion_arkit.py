@@ -316,6 +316,16 @@ def test_where_the_phone_stood_is_taken_out(tmp_path: Path) -> None:
     assert as_it_is.report["clamped"]["headYaw"] > 80
 
 
+def test_a_head_counted_the_other_way_is_flipped(tmp_path: Path) -> None:
+    path = write_app(tmp_path / "a.csv", {"HeadYaw": 0.1, "HeadPitch": 0.05, "HeadRoll": 0.02}, np.arange(60) / 60)
+    plain_D, flipped_D = (load_motion(path, centre=False, flip=f).motion_TD[0] for f in ((), ("pitch", "roll")))
+    turns = [I["headYaw"], I["headPitch"], I["headRoll"]]
+    np.testing.assert_allclose(plain_D[turns], [-0.1, -0.05, 0.02], atol=1e-6)
+    np.testing.assert_allclose(flipped_D[turns], [-0.1, 0.05, -0.02], atol=1e-6)
+    with pytest.raises(ValueError, match="pitch"):
+        load_motion(path, flip=["nod"])
+
+
 def test_what_leaves_the_range_is_held_and_told(tmp_path: Path) -> None:
     seconds = np.arange(120) / 60
     columns = {"JawOpen": np.where(seconds > 1, 0.9, 0.1), "TongueOut": 0.5, "HeadYaw": 0.5 * np.sin(3 * seconds)}

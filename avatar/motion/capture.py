@@ -18,6 +18,7 @@ import csv
 import io
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeGuard
@@ -36,6 +37,7 @@ MAX_MINUTES: Final = 120
 MAX_BYTES: Final = 1 << 30
 APP_FPS: Final = 60.0
 """Rate of the app's timecodes unless set otherwise."""
+TURNS: Final = ("yaw", "pitch", "roll")
 LEAST_SHAPES: Final = 8
 """Fewer known blendshapes than this are some other table."""
 _RATES: Final = (24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 90.0, 100.0, 120.0, 240.0)
@@ -78,13 +80,16 @@ class _Recording:
     warnings: list[str] = field(default_factory=list)
 
 
-def load_motion(path: str | Path, *, centre: bool | None = None) -> Capture:
+def load_motion(path: str | Path, *, centre: bool | None = None, flip: Sequence[str] = ()) -> Capture:
     """Read recorded motion.
 
     centre: take the median pose of head and eyes as straight ahead; None does so for captures not our own.
-    Raises MotionFileError with code not_found, empty, not_motion, not_a_number, duplicate_column, bad_row, bad_time,
-    too_short or too_long.
+    flip: the head's angles (of yaw, pitch, roll) that the capture counts the other way round; CSV only.
+    Raises MotionFileError with code not_found, empty, not_motion, not_a_number, duplicate_column, bad_row, bad_time
+    or too_long; ValueError for another word in `flip`.
     """
+    if not set(flip) <= set(TURNS):
+        raise ValueError(f"what can be flipped is {', '.join(TURNS)}, not {', '.join(flip)}.")
     path = Path(path)
     if not path.is_file():
         raise MotionFileError("not_found", f"There is no file {path}.", "Check the path.")
@@ -99,6 +104,8 @@ def load_motion(path: str | Path, *, centre: bool | None = None) -> Capture:
         recording = _Recording({}, time_S, own=True, rows=len(motion_SD))
     else:
         recording = _read_csv(path.name, text)
+        for turn in {"head" + turn.capitalize() for turn in flip} & set(recording.values):
+            recording.values[turn] = -recording.values[turn]
         motion_SD = arkit.from_arkit(recording.values)
     time_S = recording.time_S
     if time_S[-1] - time_S[0] > MAX_MINUTES * 60:
