@@ -75,6 +75,7 @@ class Batcher:
         self.opening /= self.opening.abs().max()
         self.kernel = torch.from_numpy(NOISE_KERNEL).to(device)
         self.slow = torch.from_numpy(SLOW_D).to(device)
+        self.lips = ~self.slow
         # A channel that moves little from frame to frame must be right to a fraction of that, not of its range.
         self.pace = self.norms["norm.pace"]
         rest = (-self.norms["norm.mean"] / self.norms["norm.scale"]) * self.opening
@@ -194,7 +195,11 @@ def distillation_loss(
     guidance: float,
 ) -> dict[str, Tensor]:  # fmt: skip
     """The student's one step against where the teacher's many guided steps lead from the same noise, and from the
-    middle of the way (so that two steps work as well)."""
+    middle of the way (so that two steps work as well).
+
+    So for head, gaze, brows and lids, which the sound leaves open. What the lips do is all but given by it: there the
+    student goes on learning from the recordings, for a sample's lips are a little further from the truth than the mean
+    (docs/models/motion.md has the figures)."""
     motion, rest, known = batcher.tensors(w)
     given = spoil_past(motion, w.past, generator)
     noise = batcher.noise(len(motion), w.new + w.look, generator)
@@ -206,6 +211,8 @@ def distillation_loss(
     t = t_B[:, None, None]
     noisy = torch.cat([given[:, : w.past], (1.0 - t) * noise + t * target], dim=1)
     guess = student(torch.cat([noisy, rest], dim=2), t_B, w.past)
+    lips_BND = (batcher.lips & (known > 0.0))[:, None]
+    target = torch.where(lips_BND, motion[:, w.past :], target)
     goal = torch.cat([motion[:, : w.past], target], dim=1)
     return losses(batcher, guess, goal, torch.ones_like(known), w.past)
 
@@ -408,8 +415,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--max-steps", type=int, help="end this slice after so many steps")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--distil", action="store_true", help="teach a copy to do it in one step")
-    parser.add_argument("--teacher-steps", type=int, default=6)
-    parser.add_argument("--guidance", type=float, default=0.3, help="how far distilled hearing is exaggerated")
+    parser.add_argument("--teacher-steps", type=int, default=4)
+    parser.add_argument(
+        "--guidance", type=float, default=0.3, help="how far what follows from the sound is exaggerated when distilling"
+    )
     parser.add_argument("--tokens", type=int, default=1300, help="tokens per step")
     parser.add_argument("--rate", type=float, default=6e-4)
     parser.add_argument("--decay", type=float, default=0.998, help="of the averaged weights")
