@@ -76,7 +76,8 @@ NOISE_TAPS: Final = 17
 
 def _kernel() -> NDArray[np.float32]:
     taps = np.exp(-0.5 * ((np.arange(NOISE_TAPS) - NOISE_TAPS // 2) / 3.0) ** 2)
-    return (taps / np.sqrt((taps**2).sum())).astype(np.float32)
+    unit: NDArray[np.float32] = (taps / np.sqrt((taps**2).sum())).astype(np.float32)
+    return unit
 
 
 NOISE_KERNEL: Final[NDArray[np.float32]] = _kernel()

@@ -35,8 +35,8 @@ def _silu(x: Floats) -> Floats:
 
 def _normed(x_TW: Floats) -> Floats:
     centred_TW: Floats = x_TW - x_TW.mean(1, keepdims=True)
-    variance_T1: Floats = np.einsum("tw,tw->t", centred_TW, centred_TW)[:, None] / x_TW.shape[1]
-    out_TW: Floats = centred_TW / np.sqrt(variance_T1 + np.float32(_EPSILON))
+    power_T1 = np.einsum("tw,tw->t", centred_TW, centred_TW)[:, None]
+    out_TW: Floats = centred_TW / np.sqrt(power_T1 / np.float32(x_TW.shape[1]) + np.float32(_EPSILON))
     return out_TW
 
 
