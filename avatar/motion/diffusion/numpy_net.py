@@ -29,7 +29,7 @@ def flow_times(steps: int) -> list[float]:
 
 
 def _silu(x: Floats) -> Floats:
-    out: Floats = x / (1.0 + np.exp(-x))
+    out: Floats = (x / (1.0 + np.exp(-x))).astype(np.float32)
     return out
 
 
