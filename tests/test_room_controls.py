@@ -25,6 +25,7 @@ from agent.transports.static import DIST
 from avatar.motion.controls import Asked
 from config import Settings, load
 from tests.agent_stand_ins import DiscDecoder, KnowingSTT, ScriptedDialogue
+from tests.browser.chromium import browser, need_page, open_page
 from tests.test_agent_session import short_answer
 
 pytestmark = [
@@ -39,17 +40,17 @@ def settings(**overrides: Any) -> Settings:
     return load("tutor", environ={}, overrides=quiet | overrides).settings
 
 
+def token(server: LocalLiveKit, name: str) -> str:
+    grants = api.VideoGrants(room_join=True, room="visit", can_update_own_metadata=True)
+    made = api.AccessToken(server.api_key, server.api_secret).with_identity(name).with_grants(grants)
+    return (made.with_kind("agent") if name == "agent" else made).to_jwt()
+
+
 @asynccontextmanager
-async def visited(chosen: Settings) -> AsyncIterator[tuple[rtc.Room, AvatarRunner]]:
-    """A visitor's client in a room where our visit runs, and the visit's runner."""
-    server = await LocalLiveKit.start()
-    rooms = {name: rtc.Room() for name in ("agent", "visitor")}
-    for name, room in rooms.items():
-        token = api.AccessToken(server.api_key, server.api_secret).with_identity(name)
-        grants = api.VideoGrants(room_join=True, room="visit", can_update_own_metadata=True)
-        if name == "agent":
-            token = token.with_kind("agent")
-        await room.connect(server.url, token.with_grants(grants).to_jwt())
+async def visit_of(chosen: Settings, server: LocalLiveKit) -> AsyncIterator[AvatarRunner]:
+    """Our visit in the room; gives its runner."""
+    room = rtc.Room()
+    await room.connect(server.url, token(server, "agent"))
     parts = Parts(
         voice=FliteVoice("kal16"),
         stt=KnowingSTT([""]),
@@ -58,19 +59,36 @@ async def visited(chosen: Settings) -> AsyncIterator[tuple[rtc.Room, AvatarRunne
         dialogue=ScriptedDialogue(short_answer),
     )
     runner = build_runner(chosen, decoder=DiscDecoder())
-    visit = RoomVisit(rooms["agent"], chosen, parts, runner)
+    visit = RoomVisit(room, chosen, parts, runner)
     running = asyncio.create_task(visit.run())
     try:
-        async with asyncio.timeout(60):
-            while not rooms["visitor"].remote_participants["agent"].attributes.get("lk.agent.state"):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        yield rooms["visitor"], runner
+        yield runner
     finally:
         await visit.aclose()
         await asyncio.gather(running, return_exceptions=True)
-        for room in rooms.values():
-            await room.disconnect()
+        await room.disconnect()
+
+
+@asynccontextmanager
+async def visited(chosen: Settings) -> AsyncIterator[tuple[rtc.Room, AvatarRunner]]:
+    """A visitor's client in a room where our visit runs, and the visit's runner."""
+    server = await LocalLiveKit.start()
+    room = rtc.Room()
+    await room.connect(server.url, token(server, "visitor"))
+    try:
+        async with visit_of(chosen, server) as runner:
+            async with asyncio.timeout(60):
+                while not _state_of_agent(room):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            yield room, runner
+    finally:
+        await room.disconnect()
         await server.aclose()
+
+
+def _state_of_agent(room: rtc.Room) -> str:
+    agent = room.remote_participants.get("agent")
+    return agent.attributes.get("lk.agent.state", "") if agent is not None else ""
 
 
 async def ask(room: rtc.Room, **changes: Any) -> str:
@@ -80,7 +98,7 @@ async def ask(room: rtc.Room, **changes: Any) -> str:
 
 
 async def becomes(runner: AvatarRunner, asked: Asked) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while runner.asked != asked:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -117,3 +135,32 @@ async def test_the_ticket_offers_them_with_debug() -> None:
         assert offer["now"] == {"emotion": "warm:0.4", "liveliness": 0.55, "gaze": [0.0, 0.0], "distance": 0.95}
     finally:
         await page.aclose()
+
+
+@pytest.mark.browser
+async def test_the_page_asks_through_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is set before the agent has come reaches it when it has; afterwards it takes effect at once."""
+    need_page()
+    chosen = settings(**{"session.debug": True})
+    server = await LocalLiveKit.start()
+    page_server = RoomPage(chosen, url=server.url, api_key=server.api_key, api_secret=server.api_secret)
+    monkeypatch.setattr(page_server, "mint", lambda: token(server, "visitor"))
+    link = await page_server.start()
+    try:
+        async with browser() as running:
+            page, errors = await open_page(running, link)
+            await page.wait_for_selector("#motion:visible")
+            assert await page.input_value("#motion-emotion") == "warm"
+            await page.select_option("#motion-emotion", "firm")
+            await page.click("#panel-action")
+            async with visit_of(chosen, server) as runner:
+                await becomes(runner, Asked(firm=0.4, liveliness=0.55, distance=0.95))
+                await page.focus("#motion-azimuth")
+                await page.keyboard.press("Home")
+                await becomes(runner, Asked(firm=0.4, liveliness=0.55, distance=0.95, gaze_azimuth_deg=-20.0))
+                await page.click("text=As configured")
+                await becomes(runner, Asked(warm=0.4, liveliness=0.55, distance=0.95))
+            assert errors == []
+    finally:
+        await page_server.aclose()
+        await server.aclose()

@@ -45,6 +45,8 @@ ATTRIBUTE_FINAL: Final = "lk.transcription_final"
 
 REJOIN_S: Final = 15.0
 """A visitor who lost the connection may come back within this time."""
+JOIN_S: Final = 3.0
+"""How long a call waits for news of its caller."""
 MAX_OUTBOX: Final = 200
 """Captions and states that may wait to be sent; the oldest that is not final is dropped."""
 MAX_TYPED: Final = 2000
@@ -80,6 +82,7 @@ class RoomVisit:
         runner.sink = self._sink
         self._conversation = Conversation(settings, parts, runner, self, echo_warmup_s=ECHO_WARMUP_S)
         self._visitor: str | None = None
+        self._joined = asyncio.Event()
         self._outbox: asyncio.Queue[_Letter] = asyncio.Queue(MAX_OUTBOX)
         self._ended = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -162,6 +165,7 @@ class RoomVisit:
             return
         if self._visitor is None or self._leaving is not None:
             self._visitor = participant.identity
+            self._joined.set()
             if self._leaving is not None:
                 self._leaving.cancel()
                 self._leaving = None
@@ -216,6 +220,10 @@ class RoomVisit:
         return ""
 
     async def _on_controls(self, call: rtc.RpcInvocationData) -> str:
+        # A page that joins a room where we wait already may call before LiveKit has told us of it.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(JOIN_S):
+                await self._joined.wait()
         if call.caller_identity != self._visitor or not self._settings.session.debug:
             raise rtc.RpcError(ERROR_CONTROLS, "The motion's controls are off: set session.debug to use them.")
         try:
