@@ -21,9 +21,9 @@ from avatar.portrait.models import load_models
 from avatar.rig import basis
 from avatar.rig.deform import head_pose
 from avatar.rig.fit import PIVOT_CM
-from scripts.motion_clips import clip_paths, load_clip
+from scripts.motion_clips import MotionClip, SpeechSegment, clip_paths, load_clip
 from scripts.track_motion import words_of
-from scripts.tracking import eyes, facegood, film, mouth, statistics
+from scripts.tracking import check, eyes, facegood, film, mouth, statistics
 from scripts.tracking.clip import KNOWN_D, Moved, Seen, learn_habits, move, see
 from scripts.tracking.film import Track
 from scripts.tracking.pose import angles
@@ -86,7 +86,7 @@ def acted() -> tuple[F32, Moved]:
     speaker = learn_speaker([track])
     shapes = ShapeFit(basis.load())
     seen = see(speaker, shapes, track)
-    rest = see(speaker, shapes, filmed(np.stack([motion()] * 200), noise_px=0.06, seed=1))
+    rest = see(speaker, shapes, filmed(np.stack([motion()] * 100), noise_px=0.06, seed=1))
     habits = learn_habits([rest, seen], speaker.face_width)
     phones = [TimedPhone("B", 34.5 / FPS, 37.5 / FPS)]
     return wanted_TD, move(seen, habits, speaker.face_width, phones)
@@ -138,6 +138,19 @@ def test_one_blink_at_its_place_with_lids_closed(acted: tuple[F32, Moved]) -> No
     assert abs(blink.start_s + blink.close_s - (45 / FPS + 0.07)) < 0.04
     assert acted[1].motion_TD[:, INDEX["eyeBlinkLeft"]].max() > 0.9
     assert np.abs(wrong(acted, "eyeBlinkLeft")[:43]).max() < 0.05
+
+
+def test_check_sees_whether_clips_are_their_films(acted: tuple[F32, Moved], tmp_path: Path) -> None:
+    """The default portrait opens its lips like the film when moved by what was tracked; moved by other motion, not."""
+    filmed(acted[0], noise_px=0.06).save(tmp_path / "landmarks" / "a.npz")
+    seconds = SpeechSegment(0, FRAMES, np.zeros(FRAMES * FRAME_SAMPLES, np.int16), None)
+    for shift, least, most in ((0, 0.95, 1.0), (12, -1.0, 0.7)):
+        motion_TD = np.roll(acted[1].motion_TD, shift, axis=0)
+        MotionClip("grid", "a", motion_TD, acted[1].control_TC, [seconds], KNOWN_D).save(tmp_path)
+        found = check.check(tmp_path, tmp_path, every=1, plot=None)
+        assert least <= found["opening_r"] <= most and found["clips"] == 1
+    with pytest.raises(ValueError, match="landmarks"):
+        check.check(tmp_path, tmp_path / "none", every=1, plot=None)
 
 
 def test_motion_is_in_range_and_what_is_not_known_is_said(acted: tuple[F32, Moved]) -> None:

@@ -68,7 +68,7 @@ def seen_gap(gap_T: F64) -> F64:
 
 
 def part_almost(gap_T: F64, phones: Sequence[TimedPhone]) -> F64:
-    """The opening [T] with a little of it kept in F, V, W and vowels, except within a frame of a bilabial or of silence."""
+    """The opening [T] with a little kept in F, V, W and vowels, except within a frame of a bilabial or of silence."""
     least_T = np.zeros(len(gap_T))
     for phone in phones:
         rows = slice(round(phone.start_s * FPS), round(phone.end_s * FPS))
