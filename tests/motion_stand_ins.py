@@ -65,5 +65,6 @@ class WildNet:
 
 
 def diffusion(seed: int = 0, net: FollowNet | WildNet | None = None, **kwargs: int) -> DiffusionMotion:
-    """A stream over a stand-in network; hears with the real viseme network."""
+    """A stream over a stand-in network, without a warm-up; hears with the real viseme network."""
+    kwargs.setdefault("warm_up", 0)
     return DiffusionMotion(net or FollowNet(), seed, features=SpeechFeatures(VisemeNet()), **kwargs)

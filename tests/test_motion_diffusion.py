@@ -380,3 +380,14 @@ def test_cost_and_memory_do_not_grow() -> None:
     assert max(windows) < 1.1 * min(windows)
     assert max(windows) < 20 * FPS / BLOCK * 1.2
     assert held[-1] - held[3] < 10_000, "nothing piles up once the buffers have their size"
+
+
+def test_the_first_frame_shown_has_a_past() -> None:
+    net = FollowNet()
+    stream = diffusion(0, net, warm_up=25)
+    first_D = stream.next_motion()
+    assert net.windows == [(0, 8), *[(min(5 * i, 10), 8) for i in range(1, 6)]]  # five unseen blocks, then its own
+    for _ in range(4):
+        stream.next_motion()
+    assert net.count == 6
+    assert np.array_equal(first_D, diffusion(0, FollowNet(), warm_up=25).next_motion())

@@ -141,3 +141,14 @@ def test_a_blink_shows_as_it_was_asked_for() -> None:
         for b in (0.0, 0.0, 0.5, 1.0, 0.8, 0.3, 0.05, 0.0)
     ]
     np.testing.assert_allclose(shown, (0.0, 0.0, 0.5, 1.0, 0.8, 0.3, 0.05, 0.0), atol=1e-6)
+
+
+def test_a_closure_that_is_known_is_shown() -> None:
+    """Phone times or the viseme network say that lips meet: they do, whatever the network made of it."""
+    made_D = space.neutral()
+    made_D[space.INDEX["jawOpen"]] = 0.2
+    made_D[space.INDEX["mouthClose"]] = 0.05
+    guard = Guard()
+    assert guard.apply(made_D, speech=True, blink=0.0)[space.INDEX["mouthClose"]] < 0.1
+    shown_D = Guard().apply(made_D, speech=True, blink=0.0, closure=1.0)
+    assert shown_D[space.INDEX["mouthClose"]] == shown_D[space.INDEX["jawOpen"]] > 0.1

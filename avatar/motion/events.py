@@ -42,6 +42,10 @@ MANNERS: Final[dict[State, Manner]] = {
 }
 
 
+MOST_NOD: Final = 1.5
+"""Most that liveliness and emotions deepen a nod: deeper ones were never learned."""
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
     """What is decided for one frame.
@@ -104,6 +108,7 @@ class Gaze:
         self._start_s, self._duration_s = 0.0, 0.04
         self._until_s = float(rng.uniform(0.8, 2.0))
         self._main_deg = (0.0, 0.0)
+        self._away = False
         self.shifted_deg = 0.0
 
     @property
@@ -111,9 +116,10 @@ class Gaze:
         """What is looked at: where the eyes are, or where a saccade is taking them."""
         return float(self._to_2[0]), float(self._to_2[1])
 
-    def look_now(self) -> None:
-        """End the fixation at the next step (the state has changed)."""
+    def look_now(self, *, away: bool = False) -> None:
+        """End the fixation at the next step (the state has changed). away: the next one leaves the visitor."""
         self._until_s = min(self._until_s, self._start_s + self._duration_s)
+        self._away = away
 
     def face(self, main_deg: tuple[float, float]) -> None:
         """Where the visitor (or whatever is looked at) is: azimuth and elevation in degrees."""
@@ -143,7 +149,8 @@ class Gaze:
     def _target(self, state: State, glances: float) -> NDArray[np.float64]:
         rng = self.rng
         away = min((1.0 - MANNERS[state].contact) * glances, 0.9)
-        if rng.random() < 1.0 - away:
+        must, self._away = self._away, False
+        if rng.random() < 1.0 - away and not must:
             return rng.normal(0.0, (0.7, 0.45)) - (0.0, 0.2)
         side = rng.choice((-1.0, 1.0))
         if state is State.THINKING:
@@ -170,7 +177,7 @@ class Events:
         """Draw in another state's manner; the eyes move at once."""
         if state is not self.state:
             self.state = state
-            self._gaze.look_now()
+            self._gaze.look_now(away=state is State.THINKING)  # however short the thought, it shows
 
     def set_controls(self, asked: Asked) -> None:
         """Look where it is asked for; liveliness and emotions set how often to blink and glance, how deep to nod."""
@@ -178,7 +185,7 @@ class Events:
         manner = dynamics(asked.emotion_weights())
         self._blink_rate = manner.blinks * active**0.3
         self._glances = active**0.5
-        self._nod_depth = active * manner.head
+        self._nod_depth = min(active * manner.head, MOST_NOD)
         self._gaze.face((asked.gaze_azimuth_deg, asked.gaze_elevation_deg))
 
     def hear(self, pcm_S: NDArray[np.int16]) -> None:

@@ -64,11 +64,14 @@ _GAZE_FREE: Final = float(np.radians(1.0))
 """The network's own eye movement is shown by half, and to this much of it."""
 
 
-def seal(motion_D: Floats) -> None:
+def seal(motion_D: Floats, closure: float = 0.0) -> None:
     """Close lips that nearly meet, in place: the share of the jaw's opening that the lips make good, from _NEARLY to
-    _MET, becomes a whole one. It never exceeds the opening."""
+    _MET, becomes a whole one. It never exceeds the opening.
+
+    closure: how closed the lips are by phone times or by what the viseme network hears, 0..1: a contact, not a style.
+    """
     jaw = float(motion_D[_JAW])
-    share = min(max(float(motion_D[_CLOSE]) / max(jaw, 1e-6), 0.0), 1.0)
+    share = min(max(float(motion_D[_CLOSE]) / max(jaw, 1e-6), closure, 0.0), 1.0)
     s = min(max((share - _NEARLY) / (_MET - _NEARLY), 0.0), 1.0)
     motion_D[_CLOSE] = jaw * (share + (1.0 - share) * s * s * (3.0 - 2.0 * s))
 
@@ -83,19 +86,20 @@ class Guard:
         self._since_blink = len(_LID_CAPS)
 
     def apply(
-        self, made_D: Floats, *, speech: bool, blink: float, gaze_2: Floats | None = None, rest_jaw: float = 0.0
-    ) -> Floats:
+        self, made_D: Floats, *, speech: bool, blink: float, gaze_2: Floats | None = None, rest_jaw: float = 0.0,
+        closure: float = 0.0,
+    ) -> Floats:  # fmt: skip
         """The frame to show, float32 [52].
 
         speech: it is a frame of speech. blink: the lid closure that was decided on. gaze_2: the azimuth and elevation
-        that were, radians; None: the network's. rest_jaw: jawOpen at rest.
+        that were, radians; None: the network's. rest_jaw: jawOpen at rest. closure: see `seal`.
         """
         before_D = self._shown_D if self._shown_D is not None else space.neutral()
         made_D = space.clamp(np.where(np.isfinite(made_D), made_D, before_D))[0]
         if self._shown_D is not None:  # where the head is at first is nobody's jump
             made_D = before_D + np.clip(made_D - before_D, -MOST_PER_FRAME_D, MOST_PER_FRAME_D)
         if speech:
-            seal(made_D)
+            seal(made_D, closure)
         else:
             made_D[OPENING] = 0.0
             made_D[_JAW] = rest_jaw

@@ -21,6 +21,8 @@ Floats = NDArray[np.float32]
 FADE_FRAMES: Final = 3
 LIPS_FADE_FRAMES: Final = 1
 """Lips are drafted with less sound than they are made with; they change over at once."""
+_FRAMES: Final = 1 << 63
+"""Frames are numbered modulo this."""
 
 
 class FrameNoise:
@@ -30,12 +32,13 @@ class FrameNoise:
         self._key = np.random.SeedSequence(seed).generate_state(2, np.uint64)
 
     def rows(self, first: int, last: int) -> Floats:
-        """Rows of the display frames [first, last), float32 [.., 52]: counter-based, so any frame costs the same."""
+        """Rows of the display frames [first, last), float32 [.., 52]: counter-based, so any frame costs the same.
+        Frames may be negative."""
         return smooth_noise(self._white(first, last + NOISE_TAPS - 1))
 
     def _white(self, first: int, last: int) -> Floats:
         rows = [
-            np.random.Generator(np.random.Philox(key=self._key, counter=[0, 0, frame, 0])).standard_normal(
+            np.random.Generator(np.random.Philox(key=self._key, counter=[0, 0, frame % _FRAMES, 0])).standard_normal(
                 space.DIM, np.float32
             )
             for frame in range(first, last)

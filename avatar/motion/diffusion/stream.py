@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from avatar.audio.phones import TimedPhone
 from avatar.clock import FRAME_SAMPLES
 from avatar.motion import space
+from avatar.motion.articulation import ARTICULATORS
 from avatar.motion.controls import CONTROL_INDEX, CONTROLS, NOD_DEG, Asked
 from avatar.motion.diffusion.features import SpeechFeatures, silent_row
 from avatar.motion.diffusion.guard import Guard
@@ -36,6 +37,9 @@ from avatar.motion.stream import CLOSE_FRAMES, check_speech
 Floats = NDArray[np.float32]
 _GAZE: Final = [CONTROL_INDEX["gazeAzimuth"], CONTROL_INDEX["gazeElevation"]]
 _LEVEL: Final = AUDIO_COLUMNS["level"].start
+_CLOSURE: Final = AUDIO_COLUMNS["artic"].start + ARTICULATORS.index("closure")
+WARM_UP_FRAMES: Final = 25
+"""Frames made before the first one is shown: from nothing at all the network takes a second to come to rest."""
 
 
 class WindowNet(Protocol):
@@ -63,7 +67,8 @@ class DiffusionMotion:
     """Streaming motion for one avatar by the motion network: 52 numbers per 40 ms frame (see motion/space.py).
 
     net: makes the windows. seed: same seed and same calls, same motion. features: hears the speech; None makes one
-    with the shipped viseme network. block: frames made at once, 1 or more; more are cheaper and start later.
+    with the shipped viseme network. block: frames made at once, 1 or more; more are cheaper and start later. warm_up:
+    frames made before the first one is shown.
     """
 
     tail_frames: Final = CLOSE_FRAMES
@@ -71,8 +76,9 @@ class DiffusionMotion:
     works_ahead: Final = True
 
     def __init__(
-        self, net: WindowNet, seed: int = 0, *, features: SpeechFeatures | None = None, block: int = BLOCK
-    ) -> None:
+        self, net: WindowNet, seed: int = 0, *, features: SpeechFeatures | None = None, block: int = BLOCK,
+        warm_up: int = WARM_UP_FRAMES,
+    ) -> None:  # fmt: skip
         if block < 1:
             raise ValueError(f"a block of {block} frames: use 1 or more.")
         noise_seed, *event_seeds = np.random.SeedSequence(seed).spawn(4)
@@ -90,6 +96,7 @@ class DiffusionMotion:
         self._window: Window | None = None
         self._prepared: Window | None = None
         self._silent_A = silent_row()
+        self._cold_frames = warm_up
 
     @property
     def lookahead_samples(self) -> int:
@@ -145,6 +152,7 @@ class DiffusionMotion:
 
     def prepare(self, *, hold: bool = False) -> None:
         """Make the next window now if the next frame needs one; changes no frame, whether called or not."""
+        self._warm_up()
         speech = self._next_speech(hold)
         if self._likely_foreseen(speech):
             return
@@ -157,6 +165,7 @@ class DiffusionMotion:
 
     def next_motion(self, *, hold: bool = False) -> Floats:
         """The next frame, float32 [52], within the ranges of motion/space.py; see Motion.next_motion."""
+        self._warm_up()
         token = self._decider.step(self._next_speech(hold))
         if not self._foreseen(token):
             self._begin(token)
@@ -169,6 +178,7 @@ class DiffusionMotion:
             blink=token.moment.blink,
             gaze_2=window.control_NC[at, _GAZE],
             rest_jaw=self._asked.rest_jaw_open,
+            closure=float(window.audio_NA[at, _CLOSURE]),
         )
         self._past.append(_Shown(shown_D, window.audio_NA[at], window.control_NC[at], self._ear.frame()))
         self._frame += 1
@@ -176,6 +186,20 @@ class DiffusionMotion:
             self._queue.advance()
             self._features.forget(self._queue.cursor)
         return shown_D.copy()
+
+    def _warm_up(self) -> None:
+        """Idle for a second that nobody sees, once; what is decided for the first frame is not touched."""
+        if self._cold_frames == 0:
+            return
+        ahead, frame = self._decider.fork(), -self._cold_frames
+        self._cold_frames = 0
+        while frame < 0:
+            window = self._made(self._plan_at(frame, ahead.step(None), ahead.fork()))
+            for at in range(min(window.new, -frame)):
+                token = ahead.step(None) if at else window.tokens[0]
+                shown_D = self._guard.apply(window.motion_ND[at], speech=False, blink=token.moment.blink)
+                self._past.append(_Shown(shown_D, window.audio_NA[at], window.control_NC[at], self._ear.frame()))
+            frame += window.new
 
     def _next_speech(self, hold: bool) -> int | None:
         return None if hold or self._queue.ready() == 0 else self._queue.cursor
@@ -197,7 +221,10 @@ class DiffusionMotion:
         return token.speech == speech and (speech is not None or token.state is self._decider.state)
 
     def _plan(self, token: Token, ahead: Decider) -> Window:
-        return plan_window(self._frame, token, ahead, self._queue, self._asked, block=self._block, look=LOOK)
+        return self._plan_at(self._frame, token, ahead)
+
+    def _plan_at(self, frame: int, token: Token, ahead: Decider) -> Window:
+        return plan_window(frame, token, ahead, self._queue, self._asked, block=self._block, look=LOOK)
 
     def _begin(self, token: Token) -> None:
         """Start a window at this frame, going over from what is left of the last one."""
