@@ -138,14 +138,16 @@ def shape(rng: np.random.Generator) -> dict[str, int]:
 
 
 def spoil_past(motion_BTD: Tensor, past: int, generator: torch.Generator) -> Tensor:
-    """The past as the network's own output will be: a little wrong. Smooth errors, in half the windows."""
+    """The past as the network's own output will be: a little wrong. Smooth errors, in half the windows; next to none in
+    the slow channels, which must go on from where they are."""
     if past == 0:
         return motion_BTD
     batch, _, width = motion_BTD.shape
     knots = torch.randn(batch, width, 4, generator=generator, device=motion_BTD.device)
     smooth = nn.functional.interpolate(knots, size=past, mode="linear", align_corners=True).transpose(1, 2)
     strength = torch.rand(batch, 1, 1, generator=generator, device=motion_BTD.device)
-    strength = 0.25 * (2.0 * strength - 1.0).clamp_min(0.0)
+    most_D = torch.where(torch.from_numpy(SLOW_D).to(motion_BTD.device), 0.01, 0.25)
+    strength = most_D * (2.0 * strength - 1.0).clamp_min(0.0)
     return torch.cat([motion_BTD[:, :past] + strength * smooth, motion_BTD[:, past:]], dim=1)
 
 
@@ -270,6 +272,8 @@ class VelocityNet(MotionNet):
     def forward(self, input_BTI: Tensor, t_B: Tensor, past: int, mask_BT: Tensor | None = None) -> Tensor:
         """Clean motion [B, N, 52], from the velocity that the network predicts."""
         velocity = super().forward(input_BTI, t_B, past, mask_BT)
+        if past:  # a velocity does not go on from where the face was
+            velocity = velocity - (input_BTI[:, past - 1, : space.DIM] * self.slow)[:, None]
         clean: Tensor = input_BTI[:, past:, : space.DIM] + (1.0 - t_B)[:, None, None] * velocity
         return clean
 

@@ -209,7 +209,9 @@ class SpeechFeatures:
         window_BU = track.window(
             first - PAST_BINS, last + AHEAD_BINS, known=min(last + ahead, stop), silent_after=False
         )
-        if span.end is not None:  # silence follows the segment, even if another one has been pushed already
+        # Silence follows the segment, even if another one has been pushed already; but only an end as near as what is
+        # known of the phones counts: whether one further off has been told yet depends on when this is asked.
+        if span.end is not None and stop < last + ahead:
             after_B = np.arange(first - PAST_BINS, last + AHEAD_BINS) >= stop
             window_BU[after_B] = np.eye(len(UNITS), dtype=np.float32)[SIL_UNIT]
         row_A[AUDIO_COLUMNS["artic"]] = blend(window_BU)

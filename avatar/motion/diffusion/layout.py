@@ -64,6 +64,10 @@ EAR: Final = 4
 ROLES: Final = 3
 """One-hot: past, new, look-ahead."""
 TOKEN_INPUTS: Final = DIM + AUDIO + CONTROLS + EAR + ROLES
+PACE_GAIN: Final = 8.0
+"""Past tokens also carry how much (normalised) motion changed since the frame before, times this."""
+LAYER_INPUTS: Final = TOKEN_INPUTS + DIM
+"""Width of the first layer: what a token is given, and its change."""
 POSITIONS: Final = MAX_PAST + MAX_NEW + MAX_LOOK
 """Positions count from the first new frame; index MAX_PAST is that frame."""
 

@@ -5,6 +5,9 @@ clean motion x1 from x_t; the velocity is (x1 - x_t) / (1 - t). Time enters by a
 S. Xie 2022, "DiT") with one shared modulation and a table per block (J. Chen et al. 2023, "PixArt-alpha"). Squared
 ReLU (D. So et al. 2021) does as well as GELU here and is cheap in numpy.
 
+Slow channels (head, gaze, brows, lids) are predicted as a change from the last past frame: to go on from where one is
+must not need a network's precision.
+
 Motion and audio are *normalised* here (`weights.py` holds means and scales), controls multiplied by CONTROL_GAIN.
 numpy_net.py is the same network for the CPU.
 
@@ -21,7 +24,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from avatar.motion.diffusion.layout import MAX_PAST, POSITIONS, TOKEN_INPUTS
+from avatar.motion.diffusion.layout import LAYER_INPUTS, MAX_PAST, PACE_GAIN, POSITIONS, SLOW_D
 from avatar.motion.space import DIM
 
 
@@ -84,7 +87,7 @@ class MotionNet(nn.Module):
         super().__init__()
         w = config.width
         self.config = config
-        self.token = nn.Linear(TOKEN_INPUTS, w)
+        self.token = nn.Linear(LAYER_INPUTS, w)
         self.mix = nn.Linear(w, w)
         self.position = nn.Parameter(0.02 * torch.randn(POSITIONS, w))
         self.time1 = nn.Linear(TIME_WIDTH, w)
@@ -93,6 +96,7 @@ class MotionNet(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.final_table = nn.Parameter(torch.zeros(2, w))
         self.head = nn.Linear(w, DIM)
+        self.register_buffer("slow", torch.from_numpy(SLOW_D).float(), persistent=False)
         for block in self.blocks:
             assert isinstance(block, Block)
             with torch.no_grad():  # every block begins as a small step
@@ -110,7 +114,8 @@ class MotionNet(nn.Module):
         None: all.
         """
         tokens = input_BTI.shape[1]
-        x = self.mix(torch.relu(self.token(input_BTI)))
+        pace_BTD, last_BD = self._continue(input_BTI[..., :DIM], past, mask_BT)
+        x = self.mix(torch.relu(self.token(torch.cat([input_BTI, pace_BTD], dim=2))))
         x = x + self.position[MAX_PAST - past : MAX_PAST - past + tokens]
         time_BW = self.time2(nn.functional.silu(self.time1(time_features(t_B))))
         modulation_B6W = self.modulate(nn.functional.silu(time_BW)).view(len(t_B), 6, -1)
@@ -119,8 +124,23 @@ class MotionNet(nn.Module):
             x = block(x, modulation_B6W, mask)
         shift_BW, scale_BW = (time_BW[:, None] + self.final_table).unbind(1)
         x = nn.functional.layer_norm(x[:, past:], x.shape[2:]) * (1.0 + scale_BW[:, None]) + shift_BW[:, None]
-        out_BND: Tensor = self.head(x)
+        out_BND: Tensor = self.head(x) + (last_BD * self.slow)[:, None]
         return out_BND
+
+    @staticmethod
+    def _continue(motion_BTD: Tensor, past: int, mask_BT: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What a motion goes on from: its change at each past token, and where it was last (zeros without a past)."""
+        pace = torch.zeros_like(motion_BTD)
+        if past == 0:
+            return pace, pace[:, 0]
+        before = motion_BTD[:, :past]
+        if mask_BT is None:
+            pace[:, 1:past] = PACE_GAIN * (before[:, 1:] - before[:, :-1])
+            return pace, before[:, -1]
+        there = mask_BT[:, :past, None].to(before.dtype)
+        before = torch.where(mask_BT[:, :past, None], before, torch.zeros_like(before))
+        pace[:, 1:past] = PACE_GAIN * (before[:, 1:] - before[:, :-1]) * there[:, 1:] * there[:, :-1]
+        return pace, before[:, -1]
 
 
 def parameters_of(net: nn.Module) -> int:

@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar.motion.diffusion.layout import CONTROL_GAIN, LOOK, MAX_PAST, PAST, ROLES
+from avatar.motion.diffusion.layout import CONTROL_GAIN, LOOK, MAX_PAST, PACE_GAIN, PAST, ROLES, SLOW_D, TOKEN_INPUTS
 from avatar.motion.diffusion.weights import MotionWeights
 from avatar.motion.space import DIM
 
@@ -95,10 +95,13 @@ class NumpyNet:
         motion_TD = np.concatenate([(past_PD - self._mean_D) / self._scale_D, noise_ND]).astype(np.float32)
         # The conditions' part of the first layer is the same in every step.
         weight_IW, bias_W = self._token
-        fixed_TW = fixed_TI @ weight_IW[DIM:] + bias_W
+        fixed_TW = fixed_TI @ weight_IW[DIM:TOKEN_INPUTS] + bias_W
+        if past > 1:
+            fixed_TW[1:past] += PACE_GAIN * np.diff(motion_TD[:past], axis=0) @ weight_IW[TOKEN_INPUTS:]
+        last_D = np.where(SLOW_D, motion_TD[past - 1], np.float32(0.0)) if past else np.zeros(DIM, np.float32)
         position_TW = self._position[MAX_PAST - past : MAX_PAST + count]
         for step, modulation in enumerate(self._modulations):
-            clean_ND = self._predict(motion_TD, fixed_TW, position_TW, past, modulation)
+            clean_ND = self._predict(motion_TD, fixed_TW, position_TW, past, modulation) + last_D
             left = self.steps - step  # Euler: x += (x1 - x) / (1 - t) / steps
             motion_TD[past:] += (clean_ND - motion_TD[past:]) / left
         out_ND: Floats = motion_TD[past:] * self._scale_D + self._mean_D

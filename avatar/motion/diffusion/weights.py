@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from avatar.motion.diffusion.layout import AUDIO, TOKEN_INPUTS
+from avatar.motion.diffusion.layout import AUDIO, LAYER_INPUTS
 from avatar.motion.space import DIM
 
 Floats = NDArray[np.float32]
@@ -78,7 +78,7 @@ def load_weights(path: Path) -> MotionWeights:
         raise ValueError(f"{path} is no motion model ({error}).") from None
     try:
         sizes = json.loads(meta["motion"])
-        fits = sizes["format"] == FORMAT and tensors["token.weight"].shape == (sizes["width"], TOKEN_INPUTS)
+        fits = sizes["format"] == FORMAT and tensors["token.weight"].shape == (sizes["width"], LAYER_INPUTS)
         fits = fits and tensors["norm.mean"].shape == (DIM,) and tensors["norm.audio_mean"].shape == (AUDIO,)
     except (KeyError, TypeError, ValueError):
         fits = False
