@@ -1,8 +1,9 @@
 """Tags in a reply: `{emotion=warm}` before the words that are to be said warmly (docs/motion/controls.md).
 
-A tag is a pair of braces around `key=value` parts, or around anything that begins with one of our keys; other braces
-are text. Whatever is a tag is taken out of the words, also when it makes no sense (then it is logged), so that none is
-ever spoken. Text comes in pieces; only what may yet become a tag is held back.
+A tag is a pair of braces around `key=value` parts, or around anything that begins with one of our keys (`{/emotion}`
+and `{"emotion": "warm"}` too); other braces are text. Whatever is a tag is taken out of the words, also when it makes no
+sense (then it is logged), so that none is ever spoken. Text comes in pieces; only what may yet become a tag is held
+back.
 """
 
 from __future__ import annotations
@@ -22,18 +23,23 @@ _MAX_COMPLAINTS: Final = 100
 
 _KEY: Final = r"[A-Za-z_]{1,30}"
 _OURS: Final = rf"(?:{'|'.join(KEYS)})"
-_VALUE: Final = r"(?:\"[^\"{}]{0,60}\"|'[^'{}]{0,60}'|[^\s{}\"';]{1,60})"
+# Atomic: a comma belongs to the value before it, and a list of pairs that never closes is read once, not in 2**n ways.
+_VALUE: Final = r"(?>\"[^\"{}]{0,60}\"|'[^'{}]{0,60}'|[^\s{}\"';]{1,60})"
 _PAIR: Final = rf"{_KEY}\s*=\s*{_VALUE}"
+_MARK: Final = r"[/\"'“‘]"
+"""What language models put before a key of ours: the slash of a closing tag, quotation marks as in JSON."""
 _TAG: Final = re.compile(
     rf"(?P<open>\{{{{1,2}})\s*(?:(?P<pairs>{_PAIR}(?:[,;]*\s+{_PAIR}|;{_PAIR})*)(?:\s|[,;])*"
-    rf"|(?P<broken>{_OURS}\b[^{{}}]*))(?P<close>\}}{{1,2}})",
+    rf"|{_MARK}?(?P<broken>{_OURS})\b[^{{}}]*)(?P<close>\}}{{1,2}})",
     re.IGNORECASE,
 )
 _PAIRS: Final = re.compile(rf"({_KEY})\s*=\s*({_VALUE})")
 _JOINED: Final = re.compile(rf"[,;]\s*(?={_OURS}\s*=)", re.IGNORECASE)
 _UNCLOSED: Final = re.compile(rf"\{{{{1,2}}\s*{_OURS}\s*=(?:\s*{_VALUE})?", re.IGNORECASE)
 """A tag of ours that is not closed, up to the end of what can only be its own."""
-_MAYBE: Final = re.compile(rf"\{{{{1,2}}\s*(?:$|{_KEY}\s*(?:$|=)|{_OURS}\b)", re.IGNORECASE)
+_MAYBE: Final = re.compile(
+    rf"\{{{{1,2}}\s*(?:$|{_KEY}\s*(?:$|=)|{_OURS}\b|{_MARK}(?:$|{_KEY}$|{_OURS}\b))", re.IGNORECASE
+)
 """A brace that may yet open a tag."""
 
 
@@ -108,7 +114,7 @@ class TagReader:
 
     def _change(self, tag: re.Match[str]) -> Iterator[AskedChange]:
         if tag["pairs"] is None:
-            self._complain(tag[0], f"it is written {{{tag['broken'].split()[0].lower()}=...}}")
+            self._complain(tag[0], f"it is written {{{tag['broken'].lower()}=...}}")
             return
         change = AskedChange()
         for key, value in _PAIRS.findall(_JOINED.sub(" ", tag["pairs"])):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import re
 from itertools import pairwise
 
@@ -134,3 +135,26 @@ def test_the_instruction_for_language_models_teaches_what_works() -> None:
     _, example = read(INSTRUCTION.partition("Example: ")[2])
     assert len(example) == 2
     assert words_of("{emotion=sad} Oh. {name} {gaze=5,0}Yes.") == "Oh. {name} Yes."
+
+
+@pytest.mark.parametrize(
+    "wrong", ["{/emotion}", '{"emotion": "warm"}', "{emotion:warm}", "{'gaze': 3,0}", "{“emotion”=warm}"]
+)
+def test_what_language_models_make_of_tags_is_not_spoken(wrong: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "visavis.tags"):
+        reader = TagReader()
+        parts = [part for char in f"Good. {wrong} Day" for part in reader.push(char)] + reader.flush()
+    assert "".join(map(str, parts)) == "Good. Day" == strip_tags(f"Good. {wrong} Day")
+    key = "gaze" if "gaze" in wrong else "emotion"
+    assert not caplog.records or caplog.records[0].getMessage().endswith(f"it is written {{{key}=...}}")
+    assert strip_tags('{"name": 1} {/b}') == '{"name": 1} {/b}'
+
+
+@pytest.mark.parametrize("pair", ["a=1, ", "a=1,,, ", "a=1,;", "emotion=warm, ", 'a="1, ', "a = 1 , "])
+def test_a_list_of_pairs_that_never_closes_costs_no_time(pair: str) -> None:
+    started = time.perf_counter()
+    assert strip_tags("{" + 40 * pair + " and").count("=") >= 38
+    reader = TagReader(log=False)
+    for char in "{" + 40 * pair + " and":
+        reader.push(char)
+    assert time.perf_counter() - started < 1.0
