@@ -4,7 +4,7 @@
 thread and knows no clock; whoever calls `next_frame` 25 times a second makes it live, whoever calls it as
 fast as possible renders a film.
 
-    stream = AvatarStream(decoder, MotionStream(seed=1))
+    stream = AvatarStream(decoder, open_motion(AvatarSettings(seed=1)))
     stream.push_audio(pcm, phones)
     stream.end_segment()
     frame = stream.next_frame()      # frame.pcm (960 samples) belongs to frame.image
