@@ -143,6 +143,7 @@ class AvatarRunner:
         self._drawing: asyncio.Task[None] | None = None
         self._ahead: asyncio.Task[None] | None = None
         self._changed = False  # since the work ahead began
+        self._stepping = False  # a frame is due: its step carries out what is asked meanwhile
         self._next_picture: tuple[AVFrame, float] | None = None
         self._closing = asyncio.Lock()
         self._closed = False
@@ -260,7 +261,8 @@ class AvatarRunner:
             due = self._clock.now()
             while True:
                 await self._clock.sleep_until(due)
-                while self._ahead is not None:  # its orders come first, and so do its errors
+                self._stepping = True
+                if self._ahead is not None:  # its orders come first, and so do its errors
                     ahead, self._ahead = self._ahead, None
                     await ahead
                 orders = self._playout.take_orders()
@@ -270,6 +272,7 @@ class AvatarRunner:
                     self.stats.slips += 1
                     due += late
                 self._give_out(step, due, late)
+                self._stepping = False
                 self._work_ahead()
                 due += FRAME_S
         except Exception as error:
@@ -278,14 +281,14 @@ class AvatarRunner:
 
     def _work_ahead(self) -> None:
         """Use the time between two frames for the next one's motion, so that a dear frame is no late sound."""
-        if self._task is None or self._task.done() or not self._driver.works_ahead:
+        if self._task is None or self._task.done() or self._stepping or not self._driver.works_ahead:
             return
         self._changed = True
         if self._ahead is None or (self._ahead.done() and not self._ahead.cancelled() and not self._ahead.exception()):
             self._ahead = asyncio.create_task(self._prepare(), name="visavis-ahead")
 
     async def _prepare(self) -> None:
-        while self._changed:
+        while self._changed and not self._stepping:
             self._changed = False
             orders = self._playout.take_orders()
             await self._stepper.run(partial(self._driver.prepare, orders, self._playout.hold))

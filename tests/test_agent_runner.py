@@ -16,6 +16,7 @@ from agent.playout import Finished
 from agent.runner import FRAME_S, MAX_AHEAD_SAMPLES, SLIP_S, AvatarRunner
 from avatar.audio.phones import TimedPhone
 from avatar.clock import FRAME_SAMPLES, STREAM_RATE
+from avatar.motion.controls import Asked
 from avatar.motion.diffusion.stream import DiffusionMotion
 from avatar.motion.state import State
 from avatar.motion.stream import MotionStream
@@ -349,3 +350,19 @@ async def test_the_networks_bursts_fall_between_the_frames(ahead: bool) -> None:
     await runner.aclose()
     assert sum(frame.speech for frame in sink.frames) == 15
     assert (late_ms < 1.0) if ahead else (late_ms > 17.0)
+
+
+async def test_whoever_keeps_asking_does_not_keep_the_frames_from_coming() -> None:
+    """Work ahead for what is asked yields to the frame that is due."""
+    net, clock, sink = FollowNet(), VirtualClock(), ListSink()
+    runner = AvatarRunner(
+        None, DiffusionMotion(net, 1, warm_up=0), sink, clock=clock, stepper=WindowWorker(clock, net),
+        drawer=InlineWorker(),
+    )  # fmt: skip
+    runner.start()
+    for k in range(200):
+        runner.set_controls(Asked(gaze_azimuth_deg=k % 7))
+        await clock.advance(0.005)
+    frames, late_ms = len(sink.frames), max(runner.stats.sound_late_ms)
+    await runner.aclose()
+    assert frames >= 24 and late_ms < 60.0
