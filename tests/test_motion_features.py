@@ -113,3 +113,13 @@ def test_memory_stays_flat() -> None:
             stores = [features._hidden, features._posterior, features._loudness.rows, features._by_ear.rows]
             held.append(sum(len(rows._data) for rows in (*stores, features._pitch, features._rows)))
     assert held[2] == held[1]
+
+
+@pytest.mark.parametrize("frames", range(BLOCK + LOOK, BLOCK + LOOK + 5))
+@pytest.mark.parametrize("phones", [True, False])
+def test_rows_do_not_depend_on_when_the_end_was_told(frames: int, phones: bool) -> None:
+    early, late = SpeechFeatures(), SpeechFeatures()
+    for features in (early, late):
+        features.push(SPEECH_S[: frames * FRAME_SAMPLES], PHONES if phones else None)
+    early.end_segment()
+    assert np.array_equal(block_rows(early, 0), block_rows(late, 0))
