@@ -1,8 +1,8 @@
 """Tags in a reply: `{emotion=warm}` before the words that are to be said warmly (docs/motion/controls.md).
 
 A tag is a pair of braces around `key=value` parts, or around anything that begins with one of our keys (`{/emotion}`
-and `{"emotion": "warm"}` too); other braces are text. Whatever is a tag is taken out of the words, also when it makes no
-sense (then it is logged), so that none is ever spoken. Text comes in pieces; only what may yet become a tag is held
+and `{"emotion": "warm"}` too); other braces are text. Whatever is a tag is taken out of the words, also when it makes
+no sense (then it is logged), so that none is ever spoken. Text comes in pieces; only what may yet become a tag is held
 back.
 """
 
