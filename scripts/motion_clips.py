@@ -57,7 +57,7 @@ class MotionClip:
         assert self.controls_TC.shape == (frames, CONTROLS) and np.isfinite(self.controls_TC).all()
         for segment in self.segments:
             assert segment.pcm_S.dtype == np.int16 and segment.pcm_S.ndim == 1
-            assert 0 <= segment.start and segment.start + segment.frames <= frames
+            assert segment.start >= 0 and segment.start + segment.frames <= frames
             assert segment.frames <= -(-len(segment.pcm_S) // FRAME_SAMPLES)
 
     def save(self, folder: Path) -> Path:
