@@ -351,6 +351,8 @@ def broken(tmp_path: Path, what: str) -> Path:
     match what:
         case "nan" | "word":
             lines[7] = lines[7].replace("0.2000000000", "NaN" if what == "nan" else "wide", 1)
+        case "absurd":
+            lines[7] = lines[7].replace("0.2000000000", "1e308", 1)
         case "twice":
             lines[0] = lines[0].replace("JawLeft", "jawOpen")
         case "short row":
@@ -381,6 +383,13 @@ def broken(tmp_path: Path, what: str) -> Path:
         data = arkit.as_json(some_motion(5))
         data["motion"][3].pop()
         path.write_text(json.dumps(data))
+    if what == "json deep":
+        path.write_text("[" * 200_000)
+    if what in ("json digits", "json large", "json absurd"):
+        data = arkit.as_json(some_motion(5))
+        text = json.dumps(data | {"motion": [[12345.0, *[0.0] * (len(data["names"]) - 1)]]})
+        number = {"json digits": "9" * 5000, "json large": "9" * 400, "json absurd": "1e308"}[what]
+        path.write_text(text.replace("12345.0", number))
     if what == "missing":
         path.unlink()
     return path
@@ -403,6 +412,11 @@ def broken(tmp_path: Path, what: str) -> Path:
         ("cut json", "not_motion", "not whole JSON"),
         ("json nan", "not_a_number", "Frame 3"),
         ("json ragged", "bad_row", "52 numbers"),
+        ("json deep", "not_motion", "some other kind"),
+        ("json digits", "not_motion", "some other kind"),
+        ("json large", "bad_row", "52 numbers"),
+        ("json absurd", "not_a_number", "Frame 0"),
+        ("absurd", "not_a_number", "1e308 for JawOpen"),
         ("missing", "not_found", "no file"),
     ],
 )

@@ -42,6 +42,8 @@ LEAST_SHAPES: Final = 8
 """Fewer known blendshapes than this are some other table."""
 _RATES: Final = (24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 90.0, 100.0, 120.0, 240.0)
 _LONG_GAP_S: Final = 0.5
+_MOST: Final = 1e6
+"""No weight, angle or shift is larger, in whatever unit; sums of such numbers stay finite."""
 _NOTABLE: Final = 0.01
 """Share of a channel's range by which it must leave it to be told; less is the noise of a tracker about 0."""
 _USED: Final = "Use a CSV of the Live Link Face app, or one that 'visavis render --arkit' wrote."
@@ -251,14 +253,14 @@ def _whole_rows(name: str, rows: list[list[str]], columns: list[str]) -> tuple[l
 
 
 def _numbers(name: str, cells: list[list[str]], titles: list[str], at: list[int], delimiter: str) -> Doubles:
-    """Cells as float64 [S, C]; the first that is no finite number is named."""
+    """Cells as float64 [S, C]; the first that is no number up to _MOST is named."""
     if delimiter == ";":
         cells = [[cell.replace(",", ".") for cell in row] for row in cells]
     try:
         values_SC = np.array(cells, np.float64)
     except ValueError:
         values_SC = np.array([[_number(cell) for cell in row] for row in cells])
-    bad = np.argwhere(~np.isfinite(values_SC))
+    bad = np.argwhere(~(np.abs(values_SC) <= _MOST))
     if len(bad):
         row, column = (int(i) for i in bad[0])
         cell = cells[row][column].strip() or "nothing"
@@ -330,6 +332,8 @@ def _read_json(name: str, text: str) -> tuple[Doubles, Doubles]:
         raise MotionFileError(
             "not_motion", f"{name} is not whole JSON (line {error.lineno}).", "Export it again."
         ) from error
+    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
+        raise MotionFileError("not_motion", f"{name} is JSON of some other kind.", "Export it again.") from error
     if not isinstance(data, dict) or data.get("format") != arkit.JSON_FORMAT:
         raise MotionFileError("not_motion", f"{name} is not motion written by visavis.", _USED)
     names, fps, frames = data.get("names"), data.get("fps"), data.get("motion")
@@ -346,13 +350,14 @@ def _read_json(name: str, text: str) -> tuple[Doubles, Doubles]:
         raise MotionFileError("not_motion", f"{name} names none of our channels.", _USED)
     try:
         values_SN = np.array(frames, np.float64)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         values_SN = np.zeros(0)
     if values_SN.ndim != 2 or values_SN.shape[1] != len(names):
         raise MotionFileError("bad_row", f"{name} needs {len(names)} numbers in every frame.", "Export it again.")
-    if not np.isfinite(values_SN).all():
-        frame = int(np.argwhere(~np.isfinite(values_SN))[0][0])
-        raise MotionFileError("not_a_number", f"Frame {frame} of {name} holds NaN or infinity.", "Remove it.")
+    if len(bad := np.argwhere(~(np.abs(values_SN) <= _MOST))):
+        raise MotionFileError(
+            "not_a_number", f"Frame {bad[0][0]} of {name} holds NaN, infinity or an absurd number.", "Remove it."
+        )
     motion_SD = np.zeros((len(values_SN), space.DIM))
     motion_SD[:, [space.INDEX[names[i]] for i in known]] = values_SN[:, known]
     return motion_SD, np.arange(len(motion_SD)) / float(fps)
