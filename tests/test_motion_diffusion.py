@@ -149,8 +149,13 @@ def test_whatever_happens_it_stays_a_face(operations: list[tuple[str, int]], see
     assert np.isfinite(shown_TD).all() and space.clamp(shown_TD)[1] == 0
     step_TD = np.abs(np.diff(shown_TD, axis=0))
     slow = [i for i in range(space.DIM) if i not in OPENING and MOST_PER_FRAME_D[i] < 1.0]
-    assert (step_TD[:, slow] <= MOST_PER_FRAME_D[slow] + 1e-5).all()
+    laid_over = np.where(MOST_PER_FRAME_D[slow] < 0.03, 0.01, 0.03)  # life.py's own strokes
+    assert (step_TD[:, slow] <= MOST_PER_FRAME_D[slow] + laid_over).all()
     assert not shown_TD[-3:, OPENING].any()
+
+
+OWN = [i for i, name in enumerate(space.NAMES) if not name.startswith(("head", "brow"))]
+"""Channels that life.py lays nothing over."""
 
 
 # --- blocks ----------------------------------------------------------------------------------------------------------
@@ -189,7 +194,7 @@ def test_windows_follow_the_segments_grid(before: int, block: int) -> None:
         assert speech == min(block + LOOK, 25 - i * block)
 
 
-def test_the_networks_past_is_what_was_shown() -> None:
+def test_the_networks_past_is_what_was_shown_of_its_own() -> None:
     net = Recorded()
     stream = diffusion(2, net)
     shown = [frames(stream, 7)]
@@ -202,10 +207,28 @@ def test_the_networks_past_is_what_was_shown() -> None:
     starts = [0, 5, 7, 12, 17, 19, 24, 29]
     assert len(net.calls) == len(starts)
     for start, (past_PD, audio_TA, *_, noise_ND, _motion) in zip(starts, net.calls, strict=True):
-        np.testing.assert_array_equal(past_PD, shown_TD[max(0, start - 10) : start])
+        np.testing.assert_array_equal(past_PD[:, OWN], shown_TD[max(0, start - 10) : start, OWN])
         spoken_T = audio_TA[: len(past_PD), SPEECH_FLAG]
         assert spoken_T.tolist() == [float(7 <= k < 19) for k in range(max(0, start - 10), start)]
         assert len(noise_ND) in (BLOCK + LOOK, BLOCK)
+
+
+def test_a_nod_is_laid_over_and_makes_no_window() -> None:
+    nodding, still = diffusion(5), diffusion(5)
+    quiet_S = np.zeros(MIC_RATE // FPS, np.int16)
+    t_S = np.arange(2 * MIC_RATE)
+    voice_S = (np.random.default_rng(0).normal(0, 3000, len(t_S)) * (t_S % 4000 < 3000)).astype(np.int16)
+    shown = []
+    for stream, hears in ((nodding, True), (still, False)):
+        stream.set_state(State.LISTENING)
+        pitch = []
+        for k in range(50 + 40):
+            at = k * len(quiet_S)
+            stream.hear(voice_S[at : at + len(quiet_S)] if hears and at < len(voice_S) else quiet_S)
+            pitch.append(float(stream.next_motion()[space.INDEX["headPitch"]]))
+        shown.append(np.degrees(pitch))
+    dip_T = shown[0] - shown[1]
+    assert -6.5 < dip_T.min() < -1.5 and np.abs(np.diff(dip_T)).max() < 1.2 and abs(dip_T[:50]).max() < 1e-4
 
 
 def test_a_frame_has_its_noise_whatever_window_asks() -> None:
@@ -229,27 +252,12 @@ def test_nothing_happens_nothing_is_made_twice() -> None:
     assert net.count == 60 * FPS // BLOCK
 
 
-@pytest.mark.parametrize("news", ["state", "controls", "speech", "hold", "clear", "nod"])
+@pytest.mark.parametrize("news", ["state", "controls", "speech", "hold", "clear"])
 def test_news_starts_a_window_at_the_next_frame(news: str) -> None:
     net = Recorded()
     stream = diffusion(5, net)
     if news in ("hold", "clear"):
         stream.push_audio(loud(1.0), WORDS)
-    if news == "nod":
-        stream.set_state(State.LISTENING)
-        t_S = np.arange(2 * MIC_RATE)
-        voice_S = (np.random.default_rng(0).normal(0, 3000, len(t_S)) * (t_S % 4000 < 3000)).astype(np.int16)
-        quiet_S = np.zeros(MIC_RATE // FPS, np.int16)
-        for at in range(0, len(voice_S), MIC_RATE // FPS):
-            stream.hear(voice_S[at : at + MIC_RATE // FPS])
-            stream.next_motion()
-        for _ in range(40):
-            stream.hear(quiet_S)
-            stream.next_motion()
-        nods = [c[2][len(c[0]) :, CONTROL_INDEX["nod"]] for c in net.calls]
-        begun = next(nod_N for nod_N in nods if nod_N.any())
-        assert 0.0 < begun[0] < 0.1 and begun[1] > begun[0]  # it begins with a window, smoothly
-        return
     frames(stream, 7)
     made = net.count
     hold = False

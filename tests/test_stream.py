@@ -125,7 +125,7 @@ def test_any_interleaving(kind: str, operations: list[tuple[str, int]], seed: in
     step_TD = np.abs(np.diff(motion_TD, axis=0))
     # (a jaw that a wild network has thrown wide open still has to close within CLOSE_FRAMES)
     assert step_TD[:, JAW].max(initial=0) < (0.45 if "wild" in kind else 0.25)
-    assert step_TD[:, space.HEAD].max(initial=0) < 0.04
+    assert step_TD[:, space.HEAD].max(initial=0) < (0.06 if "wild" in kind else 0.04)
     assert motion_TD[-1, JAW] == 0.0
 
 

@@ -12,7 +12,7 @@ Badler and Badler 2002 ("Eyes alive"): listeners look at the speaker more than s
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
 import numpy as np
@@ -57,7 +57,7 @@ class Moment:
     gaze_deg: tuple[float, float]
     fixation_deg: tuple[float, float]
     blink: float
-    nod_deg: float
+    nod_deg: float = field(compare=False)  # a nod is laid over the network's motion: it changes no window
     shifted_deg: float
 
 

@@ -96,6 +96,7 @@ class MotionNet(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.final_table = nn.Parameter(torch.zeros(2, w))
         self.head = nn.Linear(w, DIM)
+        self.slow: Tensor
         self.register_buffer("slow", torch.tensor(SLOW_D.tolist(), dtype=torch.float32), persistent=False)
         for block in self.blocks:
             assert isinstance(block, Block)

@@ -68,3 +68,18 @@ def cross_fade(new_ND: Floats, draft_ND: Floats, same_N: NDArray[np.bool_]) -> F
     out_ND = new_ND.copy()
     out_ND[:frames] = draft_ND[:frames] + share_FD * (new_ND[:frames] - draft_ND[:frames])
     return out_ND
+
+
+_HEAD_TAPS: Final = np.array([1.0, 4.0, 6.0, 4.0, 1.0], np.float32) / 16.0
+
+
+def steady_head(window_ND: Floats, shown_PD: Floats) -> None:
+    """Take the tremor of a frame or two out of the head, in place (binomial, 5 frames: half is left at 4.6 Hz).
+
+    shown_PD: frames shown before, at least one; what lies before them or beyond the window repeats.
+    """
+    left_2D = shown_PD[np.maximum(np.arange(len(shown_PD) - 2, len(shown_PD)), 0), space.HEAD]
+    right_2D = np.repeat(window_ND[-1:, space.HEAD], 2, axis=0)
+    joined_ND = np.concatenate([left_2D, window_ND[:, space.HEAD], right_2D])
+    views_NKW = np.lib.stride_tricks.sliding_window_view(joined_ND, len(_HEAD_TAPS), axis=0)
+    window_ND[:, space.HEAD] = views_NKW @ _HEAD_TAPS

@@ -23,12 +23,13 @@ from avatar.audio.phones import TimedPhone
 from avatar.clock import FRAME_SAMPLES
 from avatar.motion import space
 from avatar.motion.articulation import ARTICULATORS
-from avatar.motion.controls import CONTROL_INDEX, CONTROLS, NOD_DEG, Asked
+from avatar.motion.controls import CONTROL_INDEX, CONTROLS, Asked
 from avatar.motion.diffusion.features import SpeechFeatures, silent_row
-from avatar.motion.diffusion.guard import Guard
+from avatar.motion.diffusion.guard import Guard, head_at_rest
 from avatar.motion.diffusion.layout import AUDIO_COLUMNS, BLOCK, EAR, HEARD_LOOK, LOOK
+from avatar.motion.diffusion.life import Life
 from avatar.motion.diffusion.plan import Decider, SpeechQueue, Token, Window, plan_window
-from avatar.motion.diffusion.seam import FrameNoise, cross_fade
+from avatar.motion.diffusion.seam import FrameNoise, cross_fade, steady_head
 from avatar.motion.ear import Ear
 from avatar.motion.events import Events
 from avatar.motion.state import State
@@ -81,15 +82,17 @@ class DiffusionMotion:
     ) -> None:  # fmt: skip
         if block < 1:
             raise ValueError(f"a block of {block} frames: use 1 or more.")
-        noise_seed, *event_seeds = np.random.SeedSequence(seed).spawn(4)
+        noise_seed, life_seed, *event_seeds = np.random.SeedSequence(seed).spawn(5)
         self._net = net
         self._features = features if features is not None else SpeechFeatures()
         self._block = block
         self._noise = FrameNoise(int(noise_seed.generate_state(1)[0]))
         self._decider = Decider(Events(*(np.random.default_rng(s) for s in event_seeds)), self._level)
         self._queue = SpeechQueue(block, LOOK)
+        self._life = Life(np.random.default_rng(life_seed))
         self._ear = Ear()
         self._asked = Asked()
+        self._home_6 = head_at_rest(self._asked)
         self._guard = Guard()
         self._frame = 0  # next display frame
         self._past: deque[_Shown] = deque(maxlen=max(1, net.past))
@@ -115,6 +118,8 @@ class DiffusionMotion:
     def set_controls(self, asked: Asked) -> None:
         """Ask for gaze, distance, emotions, liveliness and a resting style, from the next frame on."""
         self._asked = asked
+        self._home_6 = head_at_rest(asked)
+        self._life.set_controls(asked)
         self._decider.set_controls(asked)
 
     def hear(self, pcm_S: NDArray[np.int16]) -> None:
@@ -129,6 +134,7 @@ class DiffusionMotion:
             return
         self._queue.push(len(pcm_S))
         self._features.push(pcm_S, phones)
+        self._life.push(pcm_S)
 
     def end_segment(self) -> None:
         """This reply's speech is complete; without any speech since the last end this does nothing."""
@@ -138,6 +144,7 @@ class DiffusionMotion:
         if padding:
             self._queue.push(padding)
             self._features.push(np.zeros(padding, np.int16), [])
+            self._life.push(np.zeros(padding, np.int16))
         self._features.end_segment()
         self._queue.end()
 
@@ -145,6 +152,7 @@ class DiffusionMotion:
         """Forget all speech; the mouth closes within CLOSE_FRAMES without a jump in position or velocity."""
         self._queue.clear()
         self._features.reset()
+        self._life.clear()
 
     def ready_frames(self) -> int:
         """Speech frames that `next_motion` can give now: whole blocks, or all once the segment has ended."""
@@ -179,13 +187,14 @@ class DiffusionMotion:
             gaze_2=window.control_NC[at, _GAZE],
             rest_jaw=self._asked.rest_jaw_open,
             closure=float(window.audio_NA[at, _CLOSURE]),
+            home_6=self._home_6,
         )
         self._past.append(_Shown(shown_D, window.audio_NA[at], window.control_NC[at], self._ear.frame()))
         self._frame += 1
         if token.speech is not None:
             self._queue.advance()
             self._features.forget(self._queue.cursor)
-        return shown_D.copy()
+        return space.clamp(shown_D + self._life.frame(token.speech, token.moment.nod_deg))[0]
 
     def _warm_up(self) -> None:
         """Idle for a second that nobody sees, once; what is decided for the first frame is not touched."""
@@ -197,7 +206,9 @@ class DiffusionMotion:
             window = self._made(self._plan_at(frame, ahead.step(None), ahead.fork()))
             for at in range(min(window.new, -frame)):
                 token = ahead.step(None) if at else window.tokens[0]
-                shown_D = self._guard.apply(window.motion_ND[at], speech=False, blink=token.moment.blink)
+                shown_D = self._guard.apply(
+                    window.motion_ND[at], speech=False, blink=token.moment.blink, home_6=self._home_6
+                )
                 self._past.append(_Shown(shown_D, window.audio_NA[at], window.control_NC[at], self._ear.frame()))
             frame += window.new
 
@@ -235,6 +246,8 @@ class DiffusionMotion:
             draft_ND, drafted = self._window.rest_from(self._frame)
             same_N = [(a.speech is None) == (b.speech is None) for a, b in zip(window.tokens, drafted, strict=False)]
             window.motion_ND = cross_fade(window.motion_ND, draft_ND, np.array(same_N, bool))
+        if self._past:
+            steady_head(window.motion_ND, np.stack([p.motion_D for p in list(self._past)[-2:]]))
         self._window = window
 
     def _made(self, window: Window) -> Window:
@@ -271,5 +284,4 @@ class DiffusionMotion:
             control_C[_GAZE] = np.clip(gaze_2, space.LOW_D[space.GAZE], space.HIGH_D[space.GAZE])
             control_C[CONTROL_INDEX[token.state.value]] = 1.0
             control_C[CONTROL_INDEX["blink"]] = token.moment.blink
-            control_C[CONTROL_INDEX["nod"]] = min(token.moment.nod_deg / NOD_DEG, 1.0)
         return audio_NA, control_NC
