@@ -34,7 +34,7 @@ class AvatarSettings(Section):
     device: Literal["cpu", "cuda"] = Field("cpu", description="what draws the face: the CPU needs no GPU at all")
     seed: int = Field(0, ge=0, description="seed of blinks, gaze and head motion")
     motion: Literal["diffusion", "articulation"] = Field(
-        "articulation", description="what moves the face: the diffusion transformer, or the articulation rules"
+        "diffusion", description="what moves the face: the diffusion transformer, or the articulation rules"
     )
     motion_model: str = Field(
         "small", description="size of the transformer: small, base (wants a GPU), or a .safetensors file of weights"
