@@ -37,7 +37,7 @@ class AvatarSettings(Section):
         "diffusion", description="what moves the face: the diffusion transformer, or the articulation rules"
     )
     motion_model: str = Field(
-        "small", description="size of the transformer: small, base (wants a GPU), or a .safetensors file of weights"
+        "small", description="the transformer: small, base (not shipped: train it), or a .safetensors file of weights"
     )
     motion_steps: int = Field(1, ge=1, le=10, description="steps of the transformer's sampler for a window")
     emotion: str = Field(

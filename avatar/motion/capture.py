@@ -34,7 +34,7 @@ from avatar.motion.resample import to_frames
 Doubles = NDArray[np.float64]
 
 MAX_MINUTES: Final = 120
-MAX_BYTES: Final = 1 << 30
+MAX_BYTES: Final = 1 << 29
 APP_FPS: Final = 60.0
 """Rate of the app's timecodes unless set otherwise."""
 TURNS: Final = ("yaw", "pitch", "roll")

@@ -160,7 +160,8 @@ class DiffusionMotion:
 
     def prepare(self, *, hold: bool = False) -> None:
         """Make the next window now if the next frame needs one; changes no frame, whether called or not."""
-        self._warm_up()
+        if self._cold_frames:  # what is asked until the first frame belongs to it
+            return
         speech = self._next_speech(hold)
         if self._likely_foreseen(speech):
             return
