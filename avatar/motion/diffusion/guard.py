@@ -58,8 +58,8 @@ _NEARLY, _MET = 0.60, 0.85
 _BLINKING: Final = 0.15
 _SHUTTING, _SHUT = 0.6, 0.9
 """From here on the lids follow a blink that was asked for, and here they follow it all the way: they must meet."""
-_LID_CAPS: Final = (1.0, 1.0, 0.75, 0.55, 0.4)
-"""Highest lid closure 0, 1, 2 ... frames after a blink was last asked for; sad or smiling eyes stay below the last."""
+_LID_CAPS: Final = (1.0, 1.0, 0.75, 0.45, 0.25, 0.12)
+"""Highest lid closure 0, 1, 2 ... frames after a blink was last asked for, beyond what the feelings ask of the lids."""
 
 HOMING: Final = 0.02
 """Share of its way home that a head is taken every frame: half of it in 1.4 s."""
@@ -75,6 +75,11 @@ def head_at_rest(asked: Asked) -> Floats:
     rest_D[_I["headLogScale"]] -= np.log(asked.distance)
     home_6: Floats = rest_D[space.HEAD].copy()
     return home_6
+
+
+def lids_at_rest(asked: Asked) -> float:
+    """How far the emotions that are asked for close the lids, 0..1."""
+    return float(offset_D(asked.emotion_weights())[_LIDS].max())
 
 
 def seal(motion_D: Floats, closure: float = 0.0) -> None:
@@ -100,13 +105,13 @@ class Guard:
 
     def apply(
         self, made_D: Floats, *, speech: bool, blink: float, gaze_2: Floats | None = None, rest_jaw: float = 0.0,
-        closure: float = 0.0, home_6: Floats | None = None,
+        closure: float = 0.0, home_6: Floats | None = None, rest_lid: float = 0.0,
     ) -> Floats:  # fmt: skip
         """The frame to show, float32 [52].
 
         speech: it is a frame of speech. blink: the lid closure that was decided on. gaze_2: the azimuth and elevation
         that were, radians; None: the network's. rest_jaw: jawOpen at rest. closure: see `seal`. home_6: where
-        the head is drawn to, as in space.HEAD; None: nowhere.
+        the head is drawn to, as in space.HEAD; None: nowhere. rest_lid: closure of lids that the feelings ask for.
         """
         before_D = self._shown_D if self._shown_D is not None else space.neutral()
         made_D = space.clamp(np.where(np.isfinite(made_D), made_D, before_D))[0]
@@ -124,7 +129,7 @@ class Guard:
             made_D[space.GAZE] = gaze_2 + _GAZE_SHARE * own_2
         made_D[_LIPS] = self._offset.apply(made_D[_LIPS], switched=self._speaking and not speech)
         self._since_blink = 0 if blink > _BLINKING else self._since_blink + 1
-        cap = _LID_CAPS[min(self._since_blink, len(_LID_CAPS) - 1)]
+        cap = min(_LID_CAPS[min(self._since_blink, len(_LID_CAPS) - 1)] + rest_lid, 1.0)
         s = min(max((blink - _SHUTTING) / (_SHUT - _SHUTTING), 0.0), 1.0)
         made_D[_LIDS] = np.clip(made_D[_LIDS], blink * s * s * (3.0 - 2.0 * s), cap)
         self._speaking = speech

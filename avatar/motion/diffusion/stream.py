@@ -25,7 +25,7 @@ from avatar.motion import space
 from avatar.motion.articulation import ARTICULATORS
 from avatar.motion.controls import CONTROL_INDEX, CONTROLS, Asked
 from avatar.motion.diffusion.features import SpeechFeatures, silent_row
-from avatar.motion.diffusion.guard import Guard, head_at_rest
+from avatar.motion.diffusion.guard import Guard, head_at_rest, lids_at_rest
 from avatar.motion.diffusion.layout import AUDIO_COLUMNS, BLOCK, EAR, HEARD_LOOK, LOOK
 from avatar.motion.diffusion.life import Life
 from avatar.motion.diffusion.plan import Decider, SpeechQueue, Token, Window, plan_window
@@ -92,7 +92,7 @@ class DiffusionMotion:
         self._life = Life(np.random.default_rng(life_seed))
         self._ear = Ear()
         self._asked = Asked()
-        self._home_6 = head_at_rest(self._asked)
+        self._home_6, self._rest_lid = head_at_rest(self._asked), lids_at_rest(self._asked)
         self._guard = Guard()
         self._frame = 0  # next display frame
         self._past: deque[_Shown] = deque(maxlen=max(1, net.past))
@@ -118,7 +118,7 @@ class DiffusionMotion:
     def set_controls(self, asked: Asked) -> None:
         """Ask for gaze, distance, emotions, liveliness and a resting style, from the next frame on."""
         self._asked = asked
-        self._home_6 = head_at_rest(asked)
+        self._home_6, self._rest_lid = head_at_rest(asked), lids_at_rest(asked)
         self._life.set_controls(asked)
         self._decider.set_controls(asked)
 
@@ -189,6 +189,7 @@ class DiffusionMotion:
             rest_jaw=self._asked.rest_jaw_open,
             closure=float(window.audio_NA[at, _CLOSURE]),
             home_6=self._home_6,
+            rest_lid=self._rest_lid,
         )
         self._past.append(_Shown(shown_D, window.audio_NA[at], window.control_NC[at], self._ear.frame()))
         self._frame += 1
