@@ -8,8 +8,18 @@ from hypothesis import strategies as st
 
 from avatar.motion import space
 from avatar.motion.articulation import SPEECH_CHANNELS
+from avatar.motion.controls import Asked
 from avatar.motion.diffusion.layout import SLOW_D
-from avatar.motion.diffusion.seam import FADE_FRAMES, LIPS_FADE_FRAMES, FrameNoise, cross_fade
+from avatar.motion.diffusion.seam import (
+    FADE_FRAMES,
+    HOMING_D,
+    LIPS_FADE_FRAMES,
+    FrameNoise,
+    cross_fade,
+    draw_home,
+    face_at_rest,
+    steady_head,
+)
 
 YAW, JAW = space.INDEX["headYaw"], space.INDEX["jawOpen"]
 
@@ -52,3 +62,36 @@ def test_agreeing_windows_and_missing_drafts_change_nothing(drafts: int, frames:
     made_ND = np.random.default_rng(0).normal(size=(9, space.DIM)).astype(np.float32)
     same_N = np.ones(min(drafts, frames), bool)
     np.testing.assert_allclose(cross_fade(made_ND[:frames], made_ND[:drafts], same_N), made_ND[:frames], atol=1e-6)
+
+
+def test_a_face_that_goes_on_from_where_it_is_does_not_wander_off() -> None:
+    """A network that drifts the same way for ever ends a little beside its rest, and the pull has no edge."""
+    home_D = face_at_rest(Asked(rest_roll_deg=3.0, distance=0.9))
+    last_D = home_D.copy()
+    drift_D = np.where(HOMING_D > 0, 0.003, 0.0).astype(np.float32)
+    shown = []
+    for _ in range(60):
+        window_ND = last_D + drift_D * np.arange(1, 9, dtype=np.float32)[:, None]
+        draw_home(window_ND, home_D)
+        shown.append(window_ND[:5].copy())
+        last_D = window_ND[4]
+    shown_TD = np.concatenate(shown)
+    pulled = HOMING_D > 0
+    assert np.abs(shown_TD - home_D)[:, pulled].max() < 0.05
+    bend_TD = np.abs(np.diff(shown_TD[-100:], n=2, axis=0))[:, pulled]
+    assert bend_TD.max() < 0.004
+    assert np.array_equal(shown_TD[:, ~pulled], np.broadcast_to(home_D, shown_TD.shape)[:, ~pulled])
+
+
+def test_steadying_keeps_slow_motion_and_takes_tremor() -> None:
+    frames_T = np.arange(12, dtype=np.float32)
+    yaw = space.INDEX["headYaw"]
+    window_ND = np.zeros((12, space.DIM), np.float32)
+    window_ND[:, yaw] = 0.002 * frames_T
+    shown_PD = np.zeros((2, space.DIM), np.float32)
+    shown_PD[:, yaw] = (-0.004, -0.002)
+    steady_head(window_ND, shown_PD)
+    assert np.abs(window_ND[:10, yaw] - 0.002 * frames_T[:10]).max() < 1e-6
+    window_ND[:, yaw] = 0.002 * (-1.0) ** frames_T
+    steady_head(window_ND, shown_PD * 0.0)
+    assert np.abs(window_ND[3:9, yaw]).max() < 1e-4

@@ -61,20 +61,9 @@ _SHUTTING, _SHUT = 0.6, 0.9
 _LID_CAPS: Final = (1.0, 1.0, 0.75, 0.45, 0.25, 0.12)
 """Highest lid closure 0, 1, 2 ... frames after a blink was last asked for, beyond what the feelings ask of the lids."""
 
-HOMING: Final = 0.02
-"""Share of its way home that a head is taken every frame: half of it in 1.4 s."""
 _GAZE_SHARE: Final = 0.5
 _GAZE_FREE: Final = float(np.radians(1.0))
 """The network's own eye movement is shown by half, and to this much of it."""
-
-
-def head_at_rest(asked: Asked) -> Floats:
-    """The head pose that is asked for when nothing happens: distance, resting style, emotions; as in space.HEAD."""
-    rest_D = offset_D(asked.emotion_weights())
-    rest_D[_I["headRoll"]] += np.radians(asked.rest_roll_deg)
-    rest_D[_I["headLogScale"]] -= np.log(asked.distance)
-    home_6: Floats = rest_D[space.HEAD].copy()
-    return home_6
 
 
 def lids_at_rest(asked: Asked) -> float:
@@ -105,20 +94,18 @@ class Guard:
 
     def apply(
         self, made_D: Floats, *, speech: bool, blink: float, gaze_2: Floats | None = None, rest_jaw: float = 0.0,
-        closure: float = 0.0, home_6: Floats | None = None, rest_lid: float = 0.0,
+        closure: float = 0.0, rest_lid: float = 0.0,
     ) -> Floats:  # fmt: skip
         """The frame to show, float32 [52].
 
         speech: it is a frame of speech. blink: the lid closure that was decided on. gaze_2: the azimuth and elevation
-        that were, radians; None: the network's. rest_jaw: jawOpen at rest. closure: see `seal`. home_6: where
-        the head is drawn to, as in space.HEAD; None: nowhere. rest_lid: closure of lids that the feelings ask for.
+        that were, radians; None: the network's. rest_jaw: jawOpen at rest. closure: see `seal`.
+        rest_lid: closure of lids that the feelings ask for.
         """
         before_D = self._shown_D if self._shown_D is not None else space.neutral()
         made_D = space.clamp(np.where(np.isfinite(made_D), made_D, before_D))[0]
         if self._shown_D is not None:  # where the head is at first is nobody's jump
             made_D = before_D + np.clip(made_D - before_D, -MOST_PER_FRAME_D, MOST_PER_FRAME_D)
-        if home_6 is not None:  # a head that goes on from where it is would wander off in the end
-            made_D[space.HEAD] += HOMING * (home_6 - made_D[space.HEAD])
         if speech:
             seal(made_D, closure)
         else:

@@ -28,9 +28,9 @@ _I: Final = space.INDEX
 _DEG: Final = np.pi / 180.0
 _BROWS: Final = [i for i, name in enumerate(space.NAMES) if name.startswith("brow")]
 
-SWAY: Final = np.array([0.55 * _DEG, 0.38 * _DEG, 0.40 * _DEG, 0.0035, 0.0020, 0.0030])
+SWAY: Final = np.array([0.75 * _DEG, 0.42 * _DEG, 0.48 * _DEG, 0.0040, 0.0024, 0.0035])
 """Standard deviation of the drift of yaw, pitch, roll, x, y and log scale at the usual liveliness."""
-ACCENT_SHARE, BROW_SHARE = 0.55, 0.35
+ACCENT_SHARE, BROW_SHARE = 0.55, 0.6
 """How much of the strokes of prosody.py is shown: a filmed speaker moves head and brows less than the rules would."""
 _SETTLE_FRAMES: Final = FPS * 3 // 4
 _BREATH_DEG, _BREATH_SHIFT = 0.18, 0.003

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from avatar.motion import space
 from avatar.motion.articulation import SPEECH_CHANNELS
+from avatar.motion.controls import Asked
 from avatar.motion.diffusion.layout import NOISE_TAPS, smooth_noise
+from avatar.motion.emotion import offset_D
 
 Floats = NDArray[np.float32]
 
@@ -83,3 +85,34 @@ def steady_head(window_ND: Floats, shown_PD: Floats) -> None:
     joined_ND = np.concatenate([left_2D, window_ND[:, space.HEAD], right_2D])
     views_NKW = np.lib.stride_tricks.sliding_window_view(joined_ND, len(_HEAD_TAPS), axis=0)
     window_ND[:, space.HEAD] = views_NKW @ _HEAD_TAPS
+
+
+def _homing() -> Floats:
+    rate_D = np.zeros(space.DIM, np.float32)
+    for i, name in enumerate(space.NAMES):
+        if name.startswith(("brow", "eyeSquint", "eyeWide", "nose")):
+            rate_D[i] = 0.06
+    rate_D[space.HEAD] = 0.12
+    return rate_D
+
+
+HOMING_D: Final = _homing()
+"""Share of its way home that a channel is taken every frame: a face that goes on from where it is would wander off."""
+
+
+def face_at_rest(asked: Asked) -> Floats:
+    """Where head, brows and eyes are drawn to: what is asked of distance, resting style and emotions, float32 [52]."""
+    rest_D = offset_D(asked.emotion_weights())
+    rest_D[space.INDEX["headRoll"]] += np.radians(asked.rest_roll_deg)
+    rest_D[space.INDEX["headLogScale"]] -= np.log(asked.distance)
+    rest_D[space.INDEX["browInnerUp"]] += asked.rest_brow_inner_up
+    for side in ("Left", "Right"):
+        rest_D[space.INDEX["browDown" + side]] += asked.rest_brow_down
+        rest_D[space.INDEX["eyeSquint" + side]] += asked.rest_squint
+    return space.clamp(rest_D)[0]
+
+
+def draw_home(window_ND: Floats, home_D: Floats) -> None:
+    """Take a window's frames towards home, in place: the first by one frame's share, the next by two frames' ..."""
+    share_ND = 1.0 - (1.0 - HOMING_D) ** (np.arange(len(window_ND), dtype=np.float32)[:, None] + 1.0)
+    window_ND += share_ND * (home_D - window_ND)

@@ -25,11 +25,11 @@ from avatar.motion import space
 from avatar.motion.articulation import ARTICULATORS
 from avatar.motion.controls import CONTROL_INDEX, CONTROLS, Asked
 from avatar.motion.diffusion.features import SpeechFeatures, silent_row
-from avatar.motion.diffusion.guard import Guard, head_at_rest, lids_at_rest
+from avatar.motion.diffusion.guard import Guard, lids_at_rest
 from avatar.motion.diffusion.layout import AUDIO_COLUMNS, BLOCK, EAR, HEARD_LOOK, LOOK
 from avatar.motion.diffusion.life import Life
 from avatar.motion.diffusion.plan import Decider, SpeechQueue, Token, Window, plan_window
-from avatar.motion.diffusion.seam import FrameNoise, cross_fade, steady_head
+from avatar.motion.diffusion.seam import FrameNoise, cross_fade, draw_home, face_at_rest, steady_head
 from avatar.motion.ear import Ear
 from avatar.motion.events import Events
 from avatar.motion.state import State
@@ -92,7 +92,7 @@ class DiffusionMotion:
         self._life = Life(np.random.default_rng(life_seed))
         self._ear = Ear()
         self._asked = Asked()
-        self._home_6, self._rest_lid = head_at_rest(self._asked), lids_at_rest(self._asked)
+        self._home_D, self._rest_lid = face_at_rest(self._asked), lids_at_rest(self._asked)
         self._guard = Guard()
         self._frame = 0  # next display frame
         self._past: deque[_Shown] = deque(maxlen=max(1, net.past))
@@ -118,7 +118,7 @@ class DiffusionMotion:
     def set_controls(self, asked: Asked) -> None:
         """Ask for gaze, distance, emotions, liveliness and a resting style, from the next frame on."""
         self._asked = asked
-        self._home_6, self._rest_lid = head_at_rest(asked), lids_at_rest(asked)
+        self._home_D, self._rest_lid = face_at_rest(asked), lids_at_rest(asked)
         self._life.set_controls(asked)
         self._decider.set_controls(asked)
 
@@ -188,7 +188,6 @@ class DiffusionMotion:
             gaze_2=window.control_NC[at, _GAZE],
             rest_jaw=self._asked.rest_jaw_open,
             closure=float(window.audio_NA[at, _CLOSURE]),
-            home_6=self._home_6,
             rest_lid=self._rest_lid,
         )
         self._past.append(_Shown(shown_D, window.audio_NA[at], window.control_NC[at], self._ear.frame()))
@@ -208,9 +207,7 @@ class DiffusionMotion:
             window = self._made(self._plan_at(frame, ahead.step(None), ahead.fork()))
             for at in range(min(window.new, -frame)):
                 token = ahead.step(None) if at else window.tokens[0]
-                shown_D = self._guard.apply(
-                    window.motion_ND[at], speech=False, blink=token.moment.blink, home_6=self._home_6
-                )
+                shown_D = self._guard.apply(window.motion_ND[at], speech=False, blink=token.moment.blink)
                 self._past.append(_Shown(shown_D, window.audio_NA[at], window.control_NC[at], self._ear.frame()))
             frame += window.new
 
@@ -268,6 +265,7 @@ class DiffusionMotion:
         )
         assert motion_ND.shape == (count, space.DIM)
         window.motion_ND = np.nan_to_num(motion_ND, nan=np.nan, posinf=np.nan, neginf=np.nan)
+        draw_home(window.motion_ND, self._home_D)
         return window
 
     def _conditions(self, window: Window) -> tuple[Floats, Floats]:
