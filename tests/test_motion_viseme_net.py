@@ -12,7 +12,7 @@ from avatar.audio.features import HOP, MELS, WINDOW, RunningNorm, log_mel
 from avatar.audio.phones import VISEMES
 from avatar.clock import FRAME_SAMPLES, STREAM_RATE
 from avatar.motion import space
-from avatar.motion.model import LOOKAHEAD_FRAMES, NET_AHEAD_BINS
+from avatar.motion.diffusion.layout import LOOK, NET_AHEAD_BINS
 from avatar.motion.stream import MotionStream
 from avatar.motion.viseme_net import BLOCKS, LOOKAHEAD, STACK, VisemeNet, Weights, for_lips
 from config.settings import SpeechSettings
@@ -83,12 +83,12 @@ def test_pushes_do_not_matter_to_the_last_bit() -> None:
 
 
 def test_look_ahead_is_what_the_stream_waits_for() -> None:
-    """With LOOKAHEAD_FRAMES beyond frame k, posteriors exist NET_AHEAD_BINS past its end."""
-    assert LOOKAHEAD == 12
+    """With LOOK frames beyond frame k, posteriors exist NET_AHEAD_BINS past its end."""
+    assert LOOKAHEAD == 6
     net, bins = VisemeNet(random_weights()), 0
     for frame in range(40):
         bins += len(net.push(np.zeros(FRAME_SAMPLES, dtype=np.int16)))
-        ready = frame - LOOKAHEAD_FRAMES
+        ready = frame - LOOK
         if ready >= 0:
             assert bins >= 4 * (ready + 1) + NET_AHEAD_BINS
 

@@ -83,7 +83,7 @@ async def test_a_spoken_question_is_answered_by_a_face_that_moves(kiosk: Running
     silent = np.array([mouth_gap(look.jpeg) for look in quiet[-10:]])
     assert np.percentile(speaking, 85) > 0.1, "the mouth opens"
     assert np.ptp(speaking) > 0.08, "and moves"
-    assert np.median(silent) < 0.04, "and is closed after"
+    assert np.median(silent) < 0.06, "and is closed after (a warm smile counts a little)"
     assert silent.max() < np.percentile(speaking, 85)
 
 
