@@ -54,9 +54,13 @@ class LatencyLog:
         self.turns: deque[Turn] = deque(maxlen=KEPT_TURNS)
 
     def speech_ended(self, moment: float) -> None:
-        """The visitor's last sound came at `moment`; may come again while the turn goes on."""
+        """The visitor's last sound came at `moment`; may come again while the turn goes on.
+
+        It may be noticed late: what happened after that sound still counts, what happened before it does not.
+        """
         self._kind = "voice"
-        self._marks = {"speech_end": moment}
+        since = {mark: at for mark, at in self._marks.items() if at >= moment and mark != "speech_end"}
+        self._marks = {"speech_end": moment, **since}
 
     def typed(self) -> None:
         """The visitor sent text."""
