@@ -129,9 +129,11 @@ async def test_without_debug_or_an_offer_there_are_no_controls() -> None:
                 page, errors = await open_page(running, stage.link)
                 await page.click("#panel-action")
                 await stage.wait_for("start")
+                await page.wait_for_timeout(500)  # with debug the panel opens by itself
                 if not await page.is_visible("#debug"):
                     await page.click("#details")
-                assert await page.is_visible("#figures") and not await page.is_visible("#motion")
+                await page.wait_for_selector("#figures")
+                assert not await page.is_visible("#motion")
                 assert errors == []
                 await page.context.close()
 
