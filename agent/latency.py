@@ -59,8 +59,8 @@ class LatencyLog:
         It may be noticed late: what happened after that sound still counts, what happened before it does not.
         """
         self._kind = "voice"
-        since = {mark: at for mark, at in self._marks.items() if at >= moment and mark != "speech_end"}
-        self._marks = {"speech_end": moment, **since}
+        since: dict[Mark, float] = {mark: at for mark, at in self._marks.items() if at >= moment}
+        self._marks = since | {"speech_end": moment}
 
     def typed(self) -> None:
         """The visitor sent text."""
