@@ -9,30 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from avatar.audio.features import HOP, MELS
-from avatar.audio.phones import VISEMES
+from avatar.audio.features import HOP
 from avatar.clock import STREAM_RATE
 from avatar.motion.diffusion.batch_features import VisemeBatch, VisemeStep
-from avatar.motion.viseme_net import BLOCKS, STACK, VisemeNet, Weights
+from avatar.motion.viseme_net import VisemeNet
 from avatar.render.batch.count import HOST_READS, Counter
+from tests.test_motion_viseme_net import random_weights
 
-WIDTH = 12
 TOLERANCE = 2e-4
 """Activations of a few units; the CPU network and torch add up in another order."""
-
-
-def random_weights(seed: int = 0) -> Weights:
-    rng = np.random.default_rng(seed)
-
-    def matrix(rows: int, columns: int) -> NDArray[np.float32]:
-        return rng.normal(0, 1 / np.sqrt(rows), (rows, columns)).astype(np.float32)
-
-    weights = {"in.weight": matrix(STACK * MELS, WIDTH), "head.weight": 3 * matrix(WIDTH, STACK * len(VISEMES))}
-    for i in range(len(BLOCKS)):
-        weights[f"block{i}.conv.weight"] = matrix(3 * WIDTH, WIDTH)
-        weights[f"block{i}.out.weight"] = 0.3 * matrix(WIDTH, WIDTH)
-    biases = {name.replace("weight", "bias"): rng.normal(0, 0.1, w.shape[1]) for name, w in weights.items()}
-    return {**weights, **{name: b.astype(np.float32) for name, b in biases.items()}}
 
 
 def sound(seconds: float, seed: int = 0) -> NDArray[np.int16]:

@@ -6,8 +6,7 @@ Shape suffixes: T frames, C fitted channels, D = 52.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -23,6 +22,7 @@ from avatar.rig import basis as basis_module
 from avatar.rig.fit import PIVOT_CM
 from scripts.tracking import eyes, mouth
 from scripts.tracking.film import Track
+from scripts.tracking.kept import Kept
 from scripts.tracking.pose import angles
 from scripts.tracking.shapes import ShapeFit, lip_gap, mixture_CK
 from scripts.tracking.speaker import Speaker, eye_opening, fit_frames
@@ -50,7 +50,7 @@ _BLINKS: Final = [INDEX["eyeBlinkLeft"], INDEX["eyeBlinkRight"]]
 
 
 @dataclass(frozen=True)
-class Seen:
+class Seen(Kept):
     """What the fit found in a clip, before anything is known about the speaker's habits.
 
     weights_TC: 0..1; gap_T: cm, lips apart beyond the speaker's closed ones; turn_T33; pivot_T2: px, where the neck
@@ -64,19 +64,6 @@ class Seen:
     scale_T: F64
     iris_T3: F64
     opening_T: F64
-
-    def save(self, path: Path) -> None:
-        """Write an .npz; it appears whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp.npz")
-        np.savez(temporary, **asdict(self))
-        temporary.rename(path)
-
-    @classmethod
-    def load(cls, path: Path) -> Seen:
-        """Inverse of `save`."""
-        with np.load(path) as data:
-            return cls(**{name: data[name] for name in data.files})
 
 
 @dataclass(frozen=True)

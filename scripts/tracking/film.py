@@ -11,7 +11,7 @@ upper lid; avatar/portrait/landmarks.py LIDS).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from avatar.portrait.detect import detect
 from avatar.portrait.landmarks import EYE_CORNERS, EYE_CROP, FACE_CROP, Roi, detection_roi, mesh_points, points_roi
 from avatar.portrait.models import Model, Models
+from scripts.tracking.kept import Kept
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -35,7 +36,7 @@ _SMOOTH: Final = np.hanning(13)[1:-1] / np.hanning(13)[1:-1].sum()
 
 
 @dataclass(frozen=True)
-class Track:
+class Track(Kept):
     """What was seen in a clip, px of the film, y down, z towards the viewer.
 
     points_TN3: [T, 468, 3]; lids_T2K2: [T, 2, 16, 2] by the eye model (person's right eye first); iris_T252:
@@ -46,19 +47,6 @@ class Track:
     lids_T2K2: F32
     iris_T252: F32
     presence_T: F32
-
-    def save(self, path: Path) -> None:
-        """Write an .npz; it appears whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp.npz")
-        np.savez(temporary, **asdict(self))
-        temporary.rename(path)
-
-    @classmethod
-    def load(cls, path: Path) -> Track:
-        """Inverse of `save`."""
-        with np.load(path) as data:
-            return cls(**{name: data[name] for name in data.files})
 
 
 def read_frames(path: Path) -> list[U8]:

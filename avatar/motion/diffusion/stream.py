@@ -3,7 +3,7 @@
 Time is the display's: every call of `next_motion` is one frame, speech where speech is ready, else listening, thinking
 or idling by the same network. A window of frames is made from the frames shown before it, from the sound, and from what
 is asked and decided; it is shown as long as everything comes as foreseen. When it does not (speech starts or is
-interrupted, the state or the controls change, the visitor pauses and gets a nod), a new window starts at the very next
+interrupted, the state or the controls change), a new window starts at the very next
 frame. Deterministic: same seed, same calls, same motion; how sound was cut makes no difference.
 
 Shape suffixes: D = 52, A = audio features, C = controls, U = ear features, P = past frames, N = frames made,
@@ -223,7 +223,7 @@ class DiffusionMotion:
         return window is not None and window.expects(self._frame, token, self._queue.timeline, self._asked)
 
     def _likely_foreseen(self, speech: int | None) -> bool:
-        """As `_foreseen`, without looking at what only the next step decides (a nod that has just come due)."""
+        """As `_foreseen`, without taking the step that decides."""
         window = self._window
         if window is None or self._frame - window.first >= window.new or window.asked != self._asked:
             return False
