@@ -54,9 +54,16 @@ def _machine(settings: Settings) -> list[Finding]:
 def _torch(settings: Settings) -> list[Finding]:
     import torch
 
+    from avatar.device import device_of
+    from avatar.errors import AvatarError
+
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
-    why = f"GPU: {gpu}; face and motion run on the CPU and need none"
-    return [Finding("torch", "ok", torch.__version__, why)]
+    try:
+        place = device_of(settings.avatar)
+    except AvatarError as error:
+        return [Finding("torch", "missing", torch.__version__, error.message, error.hint)]
+    where = "the GPU" if place == "cuda" else "the CPU and need none"
+    return [Finding("torch", "ok", torch.__version__, f"GPU: {gpu}; face and motion run on {where}")]
 
 
 def _portrait_models(settings: Settings) -> list[Finding]:
@@ -88,18 +95,19 @@ def _portrait(settings: Settings) -> list[Finding]:
 def _motion(settings: Settings) -> list[Finding]:
     from avatar.errors import AvatarError
     from avatar.motion.asked_text import asked_of, asked_text
-    from avatar.motion.open import open_motion
+    from avatar.motion.open import SeatedMotion, close_motion, open_motion, steps_of
 
     avatar = settings.avatar
     asked = asked_text(asked_of(avatar))
     if avatar.motion == "articulation":
         return [Finding("motion", "ok", "articulation", asked)]
-    steps = f"{avatar.motion_steps} step{'s' if avatar.motion_steps > 1 else ''}"
-    choice = f"diffusion: {avatar.motion_model}, {steps}"
+    choice = f"diffusion: {avatar.motion_model}"
     try:
-        open_motion(avatar)
+        motion, steps = open_motion(avatar), steps_of(avatar)
     except AvatarError as error:
         return [Finding("motion", "missing", choice, error.message, error.hint)]
+    close_motion(motion)
+    choice += f", {steps} step{'s' if steps > 1 else ''}{', on the GPU' if isinstance(motion, SeatedMotion) else ''}"
     return [Finding("motion", "ok", choice, asked)]
 
 

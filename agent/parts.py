@@ -19,7 +19,7 @@ from agent.speech.turns import make_vad, turn_handling
 from avatar.clock import MIC_RATE
 from avatar.decoders import open_decoder
 from avatar.motion.asked_text import asked_of
-from avatar.motion.open import open_motion
+from avatar.motion.open import close_motion, open_motion
 from avatar.stream import FrameDecoder
 from config import Settings
 from dialogue.knowledge import Knowledge
@@ -61,7 +61,11 @@ async def build_parts(settings: Settings) -> Parts:
 
 
 def _warm_motion(settings: Settings) -> None:
-    open_motion(settings.avatar).next_motion()
+    motion = open_motion(settings.avatar)
+    try:
+        motion.next_motion()
+    finally:
+        close_motion(motion)
 
 
 async def _vocabulary(settings: Settings, dialogue: Dialogue) -> Sequence[str]:
@@ -103,8 +107,8 @@ def build_runner(
     settings: Settings, *, decoder: FrameDecoder | None = None, sink: Sink | None = None, clock: Clock | None = None
 ) -> AvatarRunner:
     """A runner of the settings' avatar, not yet started; loads the decoder unless one is given."""
-    motion = open_motion(settings.avatar)
-    runner = AvatarRunner(decoder or open_decoder(settings.avatar), motion, sink, clock=clock)
+    decoder = decoder or open_decoder(settings.avatar)  # first: when it fails, no motion is left open
+    runner = AvatarRunner(decoder, open_motion(settings.avatar), sink, clock=clock)
     runner.set_controls(asked_of(settings.avatar))
     return runner
 

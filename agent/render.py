@@ -45,7 +45,7 @@ def render_clip(
     from agent.media import ClipWriter, check_clip
     from avatar.decoders import frame_format, open_decoder
     from avatar.motion.arkit import write_motion
-    from avatar.motion.open import open_motion
+    from avatar.motion.open import close_motion, open_motion
     from avatar.motion.stream import MotionStream
     from avatar.stream import AvatarStream
 
@@ -57,12 +57,13 @@ def render_clip(
 
     started = time.perf_counter()
     decoder = open_decoder(settings.avatar, shape)
-    seed = settings.avatar.seed
     shots: Iterator[Shot]
+    motion = None
     if capture is not None:
-        shots = driven_shots(decoder, capture.motion_TD, source, MotionStream(seed=seed))
+        shots = driven_shots(decoder, capture.motion_TD, source, MotionStream(seed=settings.avatar.seed))
     else:
-        stream = AvatarStream(decoder, open_motion(settings.avatar))
+        motion = open_motion(settings.avatar)
+        stream = AvatarStream(decoder, motion)
         stream.set_controls(asked_of(settings.avatar))
         shots = spoken_shots(stream, source)
     prepared_s = time.perf_counter() - started
@@ -93,6 +94,8 @@ def render_clip(
             motion_part.replace(arkit)
         part.replace(out_path)
     finally:
+        if motion is not None:
+            close_motion(motion)
         part.unlink(missing_ok=True)
         if motion_part is not None:
             motion_part.unlink(missing_ok=True)

@@ -28,6 +28,7 @@ from avatar.clock import FPS, FRAME_SAMPLES, STREAM_RATE
 from avatar.motion.asked_text import AskedChange
 from avatar.motion.controls import Asked
 from avatar.motion.idle import State
+from avatar.motion.open import close_motion
 from avatar.motion.protocol import Motion
 from avatar.render.output import FrameFormat
 from avatar.stream import AvatarStream, AVFrame, FrameDecoder
@@ -112,8 +113,9 @@ class RunnerEvents:
 class AvatarRunner:
     """Runs one avatar for one listener.
 
-    decoder: draws the pictures; None gives sound only. sink may be changed at any time; None lets nobody listen (and
-    draws nothing) while time goes on. All methods belong to the event loop's thread.
+    decoder: draws the pictures; None gives sound only. motion: the runner's from now on, closed with it. sink may be
+    changed at any time; None lets nobody listen (and draws nothing) while time goes on. All methods belong to the event
+    loop's thread.
     """
 
     def __init__(
@@ -132,6 +134,7 @@ class AvatarRunner:
         self.events = RunnerEvents()
         self.stats = RunnerStats()
         self._decoder = decoder
+        self._motion = motion
         self._playout = Playout()
         self._driver = StreamDriver(AvatarStream(None, motion))
         self._clock = clock or MonotonicClock()
@@ -178,6 +181,7 @@ class AvatarRunner:
             # What a thread has begun ends here, so that the decoder is free for the next runner.
             await worker.run(lambda: None)
             worker.close()
+        close_motion(self._motion)
         for finished in self._playout.clear():
             self.events.finished(finished)
         self._room.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from avatar.device import device_of
 from avatar.errors import AvatarError, PortraitError
 from avatar.identity import FRAME_SIZE, load_identity
 from avatar.portrait.store import Identity
@@ -39,10 +40,11 @@ def open_decoder(settings: AvatarSettings, shape: FrameFormat | None = None) -> 
     shape: what `frame_format` gave before, so that a background is not read again.
     Raises AvatarError for a portrait or a background that cannot be used, and for a GPU that is not there.
     """
-    shape = shape or frame_format(settings)  # first, because it is quick to refuse
+    shape = shape or frame_format(settings)  # first, because these are quick to refuse
+    device = device_of(settings)
     identity = identity_of(settings)
     try:
-        decoder = Decoder(identity, format=shape) if settings.device == "cpu" else _on_gpu(identity, shape)
+        decoder = Decoder(identity, format=shape) if device == "cpu" else _on_gpu(identity, shape)
     except ValueError as error:  # arrays of another version, or a face that the batch has no room for
         if isinstance(error, AvatarError):
             raise
@@ -52,12 +54,6 @@ def open_decoder(settings: AvatarSettings, shape: FrameFormat | None = None) -> 
 
 
 def _on_gpu(identity: Identity, shape: FrameFormat) -> TorchDecoder:
-    import torch
-
-    if not torch.cuda.is_available():
-        raise AvatarError(
-            "no_gpu", "There is no CUDA GPU that torch can use here.", "Set avatar.device to cpu: it needs none."
-        )
     from avatar.render.batch.decoder import TorchDecoder
 
     return TorchDecoder(identity, format=shape, device="cuda")

@@ -31,7 +31,9 @@ class AvatarSettings(Section):
     background: str = Field(
         "photo", description="photo, transparent, a colour such as #e8eef4, or an image file that fills the frame"
     )
-    device: Literal["cpu", "cuda"] = Field("cpu", description="what draws the face: the CPU needs no GPU at all")
+    device: Literal["cpu", "cuda", "auto"] = Field(
+        "cpu", description="what draws the face and runs the transformer; auto is a GPU (cuda) where there is one"
+    )
     seed: int = Field(0, ge=0, description="seed of blinks, gaze and head motion")
     motion: Literal["diffusion", "articulation"] = Field(
         "diffusion", description="what moves the face: the diffusion transformer, or the articulation rules"
@@ -39,7 +41,15 @@ class AvatarSettings(Section):
     motion_model: str = Field(
         "small", description="the transformer: small, base (not shipped: train it), or a .safetensors file of weights"
     )
-    motion_steps: int = Field(1, ge=1, le=10, description="steps of the transformer's sampler for a window")
+    motion_steps: int | None = Field(
+        None, ge=1, le=10, description="steps of the transformer's sampler for a window; None: what it was trained for"
+    )
+    motion_seats: int = Field(
+        4,
+        ge=1,
+        le=64,
+        description="sessions of one process at once where a GPU runs the transformer; kiosk and room need 1",
+    )
     emotion: str = Field(
         "neutral", description="resting emotion: warm, warm:0.6, happy:0.5+surprised:0.3, valence=0.4,arousal=0.2"
     )

@@ -99,7 +99,7 @@ def _on_one_core(avatar_json: str, speech_S: Samples, quick: bool) -> Figures:
         return MotionStream(seed, VisemeNet())
 
     kinds = {"diffusion": diffusion, "articulation": articulation}
-    figures: Figures = {"motion_weights": name, "motion_steps": avatar.motion_steps}
+    figures: Figures = {"motion_weights": name, "motion_steps": net.steps}
     for kind, make in kinds.items():
         _first_motion_ms(make, speech_S, 2)  # warm-up
         figures[f"motion_{kind}_rtf"] = round(_speaking_rtf(make, speech_S), 4)
@@ -116,7 +116,7 @@ def _on_one_core(avatar_json: str, speech_S: Samples, quick: bool) -> Figures:
         _first_picture_ms(kinds[avatar.motion], avatar, speech_S, 5 if quick else 20), 2
     )
     figures |= _stages(net, speech_S) | _long(diffusion, net, speech_S, 1 if quick else 60)
-    return figures | _batched(weights, avatar.motion_steps, quick)
+    return figures | _batched(weights, net.steps, quick)
 
 
 def _speaking_rtf(make: Callable[[int], Motion], speech_S: Samples) -> float:

@@ -13,6 +13,7 @@ submits windows itself (`place.net.submit`, `shared.windows.run()`).
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import Future
 from typing import Final
 
@@ -51,9 +52,17 @@ class SharedMotion:
         self.windows: Final = Together[Window, Floats](
             slots, self.motion.sample, gather_s=gather_s, joined=lambda slot: self.visemes.net(slot).reset()
         )
+        self.abandoned: Final[deque[Seat[Window, Floats]]] = deque()
+        """Seats of forgotten sessions; the next `join` makes them free."""
 
     def join(self) -> Place:
         """A seat for a session, nothing left in it of who sat there before. Raises Full when none is free."""
+        while self.abandoned:
+            try:
+                seat = self.abandoned.popleft()
+            except IndexError:  # another thread was faster
+                break
+            seat.leave()
         return Place(self, self.windows.join())
 
     def warm_up(self) -> None:
@@ -87,7 +96,7 @@ class Place:
     """A session's seat: its two networks."""
 
     def __init__(self, shared: SharedMotion, seat: Seat[Window, Floats]) -> None:
-        self._seat = seat
+        self._seat, self._abandoned = seat, shared.abandoned
         self.slot: Final = seat.slot
         self.net: Final = SeatNet(shared.motion, seat)
         self.visemes: Final[SlotVisemes] = shared.visemes.net(seat.slot)
@@ -95,3 +104,8 @@ class Place:
     def leave(self) -> None:
         """Give the seat back; the session's networks must not be used afterwards."""
         self._seat.leave()
+
+    def abandon(self) -> None:
+        """As `leave`, with the next `join`, and without waiting for anything: for a finaliser, which may run anywhere,
+        even where this thread holds the lock that `leave` takes."""
+        self._abandoned.append(self._seat)
