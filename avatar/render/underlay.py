@@ -5,7 +5,11 @@ along them. The first ring *is* the skin's own rim, so there is no seam. A verte
 guessed depth) by `follow`, which fades down the neck, and with the rim's expression (jaw, cheeks) by `drag`, which
 fades outwards. What lies beyond the person does not matter: the background is a separate, still picture.
 
-Shape suffixes: V skin vertices, J vertices of the oval, R rings, U = R * J vertices of this mesh, T triangles.
+Between two vertices of the rim the skin's outline need not be straight: a moving face parts there by a fraction of a
+pixel. One more ring, the skirt, is therefore tucked under the skin all the way round.
+
+Shape suffixes: V skin vertices, J vertices of the oval, R rings, U = (R + 1) * J vertices of this mesh with the skirt
+last, T triangles.
 """
 
 from __future__ import annotations
@@ -31,6 +35,8 @@ NECK_RANGE: Final = (0.3, 0.8)
 """What that may be where the collar is seen: a shorter one would fold when the chin drops."""
 TORSO_SHARE: Final = np.array([0.3, 0.2], np.float32)
 """Shares of the head's shift (x, y) that shoulders go along with."""
+SKIRT: Final = 0.01
+"""Face widths from the rim to the inner edge of the skirt. Gaps measured up to 0.0025."""
 BREATH: Final = 0.01
 BREATH_SHIFT: Final = 0.006
 """Face widths. Breathing lifts the shoulders more than the head: a small vertical shift of the head (up to about
@@ -56,7 +62,8 @@ class Underlay:
     """Precomputed for one rig (px of the framed portrait)."""
 
     rest_U3: F32
-    """z: the guessed depth. The first J rows are the oval itself (drawn with the skin's positions)."""
+    """z: the guessed depth. The first J rows are the oval itself (drawn with the skin's positions), the last J
+    the skirt."""
     triangles_T3: I32
     follow_U: F32
     drag_UJ: F32
@@ -142,15 +149,19 @@ def build_underlay(rig: FittedRig, collar: tuple[F32, F32] | None = None) -> Und
     lowest = np.clip((size - rest_RJ2[..., 1]) / (TORSO_EDGE * size), 0, 1)
     rest_U3 = np.concatenate([rest_RJ2, z_RJ[..., None]], -1).reshape(-1, 3)
     index = np.arange(RINGS * count).reshape(RINGS, count)
-    inner, outer = index[:-1], index[1:]
+    skirt_J = index[-1] + count
+    inner, outer = np.concatenate([index[:-1], skirt_J[None]]), np.concatenate([index[1:], index[:1]])
     quads = np.stack([inner, np.roll(inner, -1, 1), np.roll(outer, -1, 1), outer], -1).reshape(-1, 4)
     triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+    # the skirt is part of the face: it goes where its vertex of the rim goes
+    tuck = SKIRT * width / np.linalg.norm(ray, axis=1, keepdims=True)
+    skirt_J3 = np.c_[oval[:, :2] - tuck * ray, oval[:, 2]]
     return Underlay(
-        rest_U3=rest_U3.astype(np.float32),
+        rest_U3=np.concatenate([rest_U3, skirt_J3]).astype(np.float32),
         triangles_T3=triangles.astype(np.int32),
-        follow_U=follow_RJ.ravel().astype(np.float32),
-        drag_UJ=drag_UJ.astype(np.float32),
-        torso_U=smooth(lowest).ravel().astype(np.float32),
+        follow_U=np.r_[follow_RJ.ravel(), np.ones(count)].astype(np.float32),
+        drag_UJ=np.concatenate([drag_UJ, np.eye(count)]).astype(np.float32),
+        torso_U=np.r_[smooth(lowest).ravel(), np.zeros(count)].astype(np.float32),
         oval_J=ring_J,
     )
 
