@@ -40,16 +40,21 @@ def motion(**channels: float) -> NDArray[np.float32]:
     return out
 
 
+def posed(*shares: float) -> NDArray[np.float32]:
+    """Head and gaze somewhere in their ranges, each 0 (lowest) to 1."""
+    out, tail = space.neutral(), slice(space.EXPRESSION_DIM, space.DIM)
+    out[tail] = space.LOW_D[tail] + np.array(shares, np.float32) * (space.HIGH_D[tail] - space.LOW_D[tail])
+    return out
+
+
 def motions() -> st.SearchStrategy[NDArray[np.float32]]:
     """Motion vectors in range; a few channels at once, as faces move."""
     unit = st.floats(0.0, 1.0, width=32)
 
     def build(picked: dict[int, float], pose: list[float]) -> NDArray[np.float32]:
-        out = space.neutral()
+        out = posed(*pose)
         for index, share in picked.items():
             out[index] = space.LOW_D[index] + share * (space.HIGH_D[index] - space.LOW_D[index])
-        tail = slice(space.EXPRESSION_DIM, space.DIM)
-        out[tail] = space.LOW_D[tail] + np.array(pose, np.float32) * (space.HIGH_D[tail] - space.LOW_D[tail])
         return out
 
     channels = st.dictionaries(st.integers(0, space.EXPRESSION_DIM - 1), unit, max_size=8)
