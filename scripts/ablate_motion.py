@@ -21,7 +21,7 @@ from avatar.motion.diffusion.layout import BLOCK, LOOK, PAST
 from avatar.motion.diffusion.net import SIZES, MotionNet
 from scripts import train_motion
 from scripts.motion_dataset import MotionData
-from scripts.train_motion import Batcher, VelocityNet, losses, sample
+from scripts.motion_objective import Batcher, VelocityNet, losses, sample
 
 VARIANTS: Final[dict[str, list[str]]] = {
     "all": [],
@@ -41,13 +41,14 @@ def measure(out: Path, data: Path) -> dict[str, dict[str, float]]:
     net = (VelocityNet if saved["predict"] == "velocity" else MotionNet)(SIZES[saved["size"]])
     net.load_state_dict(saved["average"])
     batcher = Batcher({name: value.numpy() for name, value in saved["norms"].items()}, "cpu")
+    net.reach_ND.copy_(batcher.reach_ND)
     sources = sorted(set(MotionData(data, "held").sources))
     table: dict[str, dict[str, float]] = {}
     for source in sources:
         held = MotionData(data, "held", {other: float(other == source) for other in sources})
         w = held.windows(np.random.default_rng(3), 300, past=PAST, new=BLOCK, look=LOOK, train=False, phones=False)
         motion, rest, known = batcher.tensors(w)
-        noise = batcher.noise(len(motion), BLOCK + LOOK, torch.Generator().manual_seed(1))
+        noise = net.start(batcher.noise(len(motion), BLOCK + LOOK, torch.Generator().manual_seed(1)), motion[:, :PAST])
         row: dict[str, float] = {}
         for steps in (1, 4):
             guess = sample(net, motion, rest, PAST, noise, steps)

@@ -24,7 +24,7 @@ from avatar.motion import space
 from avatar.motion.articulation import ARTICULATORS, SPEECH_CHANNELS, to_motion
 from avatar.motion.controls import CONTROL_INDEX, EMOTIONS
 from avatar.motion.diffusion.features import hide, rows_of, silent_row
-from avatar.motion.diffusion.layout import AUDIO, AUDIO_COLUMNS, HEARD_LOOK, LOOK
+from avatar.motion.diffusion.layout import AUDIO, AUDIO_COLUMNS, HEARD_LOOK, LOOK, MAX_LOOK, MAX_NEW, SLOW_D
 from avatar.motion.emotion import offset_D, openness
 from scripts.audio_augment import augment
 from scripts.motion_clips import MotionClip, clip_paths, load_clip
@@ -159,9 +159,12 @@ class MotionData:
         return out
 
     def statistics(self, rng: np.random.Generator, batch: int = 1500) -> dict[str, Floats]:
-        """norm.mean, norm.scale of motion and norm.audio_* (weights.py), from windows as training sees them; norm.pace:
-        how many times smaller a channel's change from frame to frame is than its spread, squared and at most 30."""
-        w = self.windows(rng, batch, past=0, new=40, look=0)
+        """The norms of weights.py, from windows as training sees them, and norm.pace.
+
+        norm.pace: how many times smaller a channel's change from frame to frame is than its spread, squared; at
+        most 30.
+        """
+        w = self.windows(rng, batch, past=1, new=MAX_NEW, look=MAX_LOOK)
         known_BTD = np.broadcast_to(w.known_BD[:, None] > 0.0, w.motion_BTD.shape)
         motion_BTD = np.ma.masked_array(w.motion_BTD, ~known_BTD)
         change = np.ma.diff(motion_BTD, axis=1)
@@ -174,9 +177,13 @@ class MotionData:
         hidden = AUDIO_COLUMNS["hidden"]
         audio_mean_A[hidden] = heard_TA[:, hidden].mean(0)
         audio_scale_A[hidden] = np.maximum(heard_TA[:, hidden].std(0), 0.2)
+        scale_D = np.maximum(np.asarray(motion_BTD.std((0, 1)).filled(0.05), np.float32), 0.02)
+        gone_BND = (motion_BTD[:, 1:] - motion_BTD[:, :1]) / scale_D
+        reach_ND = np.maximum(np.sqrt((gone_BND**2).mean(0).filled(1.0)), 0.02)
         return {
             "norm.mean": np.asarray(motion_BTD.mean((0, 1)).filled(0.0), np.float32),
-            "norm.scale": np.maximum(np.asarray(motion_BTD.std((0, 1)).filled(0.05), np.float32), 0.02),
+            "norm.scale": scale_D,
+            "norm.reach": np.where(SLOW_D, reach_ND, 1.0).astype(np.float32),
             "norm.pace": np.clip(np.asarray(pace_D, np.float32), 1.0, 30.0),
             "norm.audio_mean": audio_mean_A,
             "norm.audio_scale": audio_scale_A,

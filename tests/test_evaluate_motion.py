@@ -13,7 +13,7 @@ from avatar.audio.phones import PHONE_TO_VISEME
 from avatar.clock import FRAME_SAMPLES, STREAM_RATE
 from avatar.motion import space
 from avatar.motion.controls import CONTROL_INDEX, EMOTIONS, Asked
-from avatar.motion.diffusion.layout import AUDIO
+from avatar.motion.diffusion.layout import AHEAD, AUDIO
 from avatar.motion.diffusion.net import SIZES, MotionNet
 from avatar.motion.diffusion.numpy_net import NumpyNet
 from avatar.motion.diffusion.weights import load_weights, save_weights
@@ -46,6 +46,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.nn.init.normal_(parameter, 0.0, 0.02)
     tensors = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
     tensors |= {"norm.mean": np.zeros(space.DIM), "norm.scale": np.full(space.DIM, 0.1)}
+    tensors |= {"norm.reach": np.ones((AHEAD, space.DIM))}
     tensors |= {"norm.audio_mean": np.zeros(AUDIO), "norm.audio_scale": np.ones(AUDIO)}
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     size = SIZES["tiny"]

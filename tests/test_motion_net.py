@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from avatar.motion.controls import CONTROLS
-from avatar.motion.diffusion.layout import AUDIO, CONTROL_GAIN, EAR, LOOK, MAX_PAST
+from avatar.motion.diffusion.layout import AHEAD, AUDIO, CONTROL_GAIN, EAR, LOOK, MAX_PAST, SLOW_D
 from avatar.motion.diffusion.net import SIZES, MotionNet, parameters_of
 from avatar.motion.diffusion.numpy_net import NumpyNet
 from avatar.motion.diffusion.weights import MotionWeights, load_weights, save_weights, shipped_weights
@@ -31,6 +31,7 @@ def write_random(path: Path, seed: int = 0) -> Path:
     tensors |= {
         "norm.mean": rng.normal(0, 0.1, DIM).astype(np.float32),
         "norm.scale": rng.uniform(0.02, 0.2, DIM).astype(np.float32),
+        "norm.reach": np.where(SLOW_D, rng.uniform(0.05, 1.5, (AHEAD, DIM)), 1.0).astype(np.float32),
         "norm.audio_mean": rng.normal(0, 0.3, AUDIO).astype(np.float32),
         "norm.audio_scale": rng.uniform(0.5, 2.0, AUDIO).astype(np.float32),
     }
@@ -52,8 +53,12 @@ def torch_sample(
     net = MotionNet(SIZES["tiny"])
     net.load_state_dict({n: torch.from_numpy(t) for n, t in weights.tensors.items() if not n.startswith("norm.")})
     past = len(past_PD)
-    x = torch.from_numpy(noise_ND)
     given = torch.from_numpy((past_PD - weights.mean_D) / weights.scale_D)
+    x = torch.from_numpy(noise_ND)
+    if past:  # noise of the slow channels is laid around where they are
+        net.reach_ND.copy_(torch.from_numpy(weights.tensors["norm.reach"]))
+        slow = torch.from_numpy(SLOW_D)
+        x = torch.where(slow, given[-1] + net.reach_ND[: len(x)] * x, x)
     for i in range(steps):
         t = i / steps
         inputs = torch.cat([torch.cat([given, x]), torch.from_numpy(conditions)], dim=1).float()

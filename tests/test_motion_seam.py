@@ -18,6 +18,7 @@ from avatar.motion.diffusion.seam import (
     cross_fade,
     draw_home,
     face_at_rest,
+    spread,
     steady_head,
 )
 
@@ -36,7 +37,7 @@ def test_noise_is_standard_normal_white_for_lips_and_smooth_for_the_rest() -> No
     rows_ND = FrameNoise(3).rows(0, 1000)
     assert abs(float(rows_ND.mean())) < 0.04 and abs(float(rows_ND.std()) - 1.0) < 0.03
     next_to_D = (rows_ND[:-1] * rows_ND[1:]).mean(0) / (rows_ND**2).mean(0)
-    assert np.abs(next_to_D[~SLOW_D]).max() < 0.15 < 0.9 < next_to_D[SLOW_D].min()
+    assert np.abs(next_to_D[~SLOW_D]).max() < 0.15 < 0.85 < next_to_D[SLOW_D].min()
     apart_D = (rows_ND[:-40] * rows_ND[40:]).mean(0)
     assert np.abs(apart_D).mean() < 0.15
 
@@ -68,9 +69,9 @@ def test_a_face_that_goes_on_from_where_it_is_does_not_wander_off() -> None:
     """A network that drifts the same way for ever ends a little beside its rest, and the pull has no edge."""
     home_D = face_at_rest(Asked(rest_roll_deg=3.0, distance=0.9))
     last_D = home_D.copy()
-    drift_D = np.where(HOMING_D > 0, 0.003, 0.0).astype(np.float32)
+    drift_D = 0.04 * HOMING_D
     shown = []
-    for _ in range(60):
+    for _ in range(120):
         window_ND = last_D + drift_D * np.arange(1, 9, dtype=np.float32)[:, None]
         draw_home(window_ND, home_D)
         shown.append(window_ND[:5].copy())
@@ -88,10 +89,19 @@ def test_steadying_keeps_slow_motion_and_takes_tremor() -> None:
     yaw = space.INDEX["headYaw"]
     window_ND = np.zeros((12, space.DIM), np.float32)
     window_ND[:, yaw] = 0.002 * frames_T
-    shown_PD = np.zeros((2, space.DIM), np.float32)
-    shown_PD[:, yaw] = (-0.004, -0.002)
-    steady_head(window_ND, shown_PD)
+    shown_D = np.zeros(space.DIM, np.float32)
+    shown_D[yaw] = -0.002
+    steady_head(window_ND, shown_D)
     assert np.abs(window_ND[:10, yaw] - 0.002 * frames_T[:10]).max() < 1e-6
     window_ND[:, yaw] = 0.002 * (-1.0) ** frames_T
-    steady_head(window_ND, shown_PD * 0.0)
-    assert np.abs(window_ND[3:9, yaw]).max() < 1e-4
+    steady_head(window_ND, 0.0 * shown_D)
+    assert np.abs(window_ND[3:9, yaw]).max() < 0.501 * 0.002
+    assert np.abs(window_ND[0, yaw]) < 0.002
+
+
+def test_liveliness_and_feelings_set_how_far_the_noise_goes() -> None:
+    usual_D = spread(Asked())
+    assert np.array_equal(usual_D[SPEECH_CHANNELS], np.ones(SPEECH_CHANNELS.sum()))
+    head = [float(spread(Asked(liveliness=value))[YAW]) for value in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    assert (np.diff(head) > 0.0).all() and head[4] > 3.0 * head[0]
+    assert spread(Asked(surprised=1.0))[space.INDEX["browInnerUp"]] > usual_D[space.INDEX["browInnerUp"]]

@@ -88,6 +88,7 @@ class MotionBatch:
             net = MotionNet(MotionConfig(weights.width, weights.layers, weights.heads))
         state = {name: torch.from_numpy(np.array(w)) for name, w in weights.tensors.items() if name[:5] != "norm."}
         net.load_state_dict(state)
+        net.reach_ND.copy_(self._constant(weights.tensors["norm.reach"]))
         self.net: Final = net.eval().requires_grad_(False)
         self._mean_D, self._scale_D = self._constant(weights.mean_D), self._constant(weights.scale_D)
         self._audio_mean_A = self._constant(weights.tensors["norm.audio_mean"])
@@ -141,7 +142,7 @@ class MotionBatch:
         clean_BPD = (self.window_BTI[:, :past, :DIM] - self._mean_D) / self._scale_D
         audio_BTA = (self.window_BTI[:, :, _AUDIO_AT] - self._audio_mean_A) / self._audio_scale_A
         fixed_BTI = torch.cat([audio_BTA, self.window_BTI[:, :, _AUDIO_AT.stop :]], 2)
-        flow_BND = self.window_BTI[:, past:, :DIM]
+        flow_BND = self.net.start(self.window_BTI[:, past:, :DIM], clean_BPD, self.exists_BT)
         for step in range(self.steps):
             input_BTI = torch.cat([torch.cat([clean_BPD, flow_BND], 1), fixed_BTI], 2)
             predicted_BND = self.net(input_BTI, self._times_S1[step], past, self.exists_BT)

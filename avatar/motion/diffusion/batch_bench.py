@@ -24,7 +24,7 @@ from avatar.motion.controls import CONTROLS
 from avatar.motion.diffusion.batch import MotionBatch, Window
 from avatar.motion.diffusion.batch_features import VisemeBatch, VisemeStep
 from avatar.motion.diffusion.graph import find_device
-from avatar.motion.diffusion.layout import AUDIO, BLOCK, EAR, LOOK, PAST
+from avatar.motion.diffusion.layout import AHEAD, AUDIO, BLOCK, EAR, LOOK, PAST, SLOW_D
 from avatar.motion.diffusion.net import SIZES, MotionNet, parameters_of
 from avatar.motion.diffusion.weights import MotionWeights
 from avatar.motion.space import DIM
@@ -49,6 +49,7 @@ def untrained(size: str, seed: int = 0, *, steps: int = 1) -> MotionWeights:
     for name, length in norms.items():
         low, high = (0.05, 0.3) if name == "norm.scale" else (0.5, 2.0) if "scale" in name else (-0.2, 0.2)
         tensors[name] = rng.uniform(low, high, length).astype(np.float32)
+    tensors["norm.reach"] = np.where(SLOW_D, rng.uniform(0.05, 1.5, (AHEAD, DIM)), 1.0).astype(np.float32)
     return MotionWeights(tensors, config.width, config.layers, config.heads, steps, {"trained": "not at all"})
 
 

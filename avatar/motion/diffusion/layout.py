@@ -65,27 +65,33 @@ ROLES: Final = 3
 """One-hot: past, new, look-ahead."""
 TOKEN_INPUTS: Final = DIM + AUDIO + CONTROLS + EAR + ROLES
 PACE_GAIN: Final = 8.0
-"""Past tokens also carry how much (normalised) motion changed since the frame before, times this."""
+"""Past tokens also carry how much (normalised) motion changed since the frame before, times this; tokens to predict
+carry how far their slow channels have gone from the last past frame, in units of `norm.reach` (weights.py)."""
 LAYER_INPUTS: Final = TOKEN_INPUTS + DIM
 """Width of the first layer: what a token is given, and its change."""
-POSITIONS: Final = MAX_PAST + MAX_NEW + MAX_LOOK
+AHEAD: Final = MAX_NEW + MAX_LOOK
+"""Most tokens to predict."""
+POSITIONS: Final = MAX_PAST + AHEAD
 """Positions count from the first new frame; index MAX_PAST is that frame."""
 
 SLOW_D: Final[NDArray[np.bool_]] = ~SPEECH_CHANNELS
 """Channels whose noise is smooth in time: head, gaze, brows and lids move slowly against their range, and
 a network that starts from white noise leaves some of its jitter behind. Lips start from white noise."""
 
+NOISE_FRAMES: Final = 1.6
+"""Standard deviation of the low-pass. Chosen by what it makes of a head: with 3, whole turns came out as wide as filmed
+ones and small, quick movements half as large (docs/models/motion.md)."""
 NOISE_TAPS: Final = 17
 
 
 def _kernel() -> NDArray[np.float32]:
-    taps = np.exp(-0.5 * ((np.arange(NOISE_TAPS) - NOISE_TAPS // 2) / 3.0) ** 2)
+    taps = np.exp(-0.5 * ((np.arange(NOISE_TAPS) - NOISE_TAPS // 2) / NOISE_FRAMES) ** 2)
     unit: NDArray[np.float32] = (taps / np.sqrt((taps**2).sum())).astype(np.float32)
     return unit
 
 
 NOISE_KERNEL: Final[NDArray[np.float32]] = _kernel()
-"""Low-pass of unit power (a Gaussian of 3 frames): a frame's noise is the taps over white noise from it on."""
+"""Low-pass of unit power (a Gaussian of NOISE_FRAMES): a frame's noise is the taps over white noise from it on."""
 
 
 def smooth_noise(white_ND: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,8 +5,10 @@ clean motion x1 from x_t; the velocity is (x1 - x_t) / (1 - t). Time enters by a
 S. Xie 2022, "DiT") with one shared modulation and a table per block (J. Chen et al. 2023, "PixArt-alpha"). Squared
 ReLU (D. So et al. 2021) does as well as GELU here and is cheap in numpy.
 
-Slow channels (head, gaze, brows, lids) are predicted as a change from the last past frame: to go on from where one is
-must not need a network's precision.
+Slow channels (head, gaze, brows, lids) go on from the last past frame. Their noise begins there and is as wide as what
+they do in so many frames (`reach`), and they are predicted in those units. Were the noise as wide as a channel's whole
+range, nearly all of the flow would say nothing about a head that moves a tenth of it in a window. Without a past, slow
+channels are treated as all others are.
 
 Motion and audio are *normalised* here (`weights.py` holds means and scales), controls multiplied by CONTROL_GAIN.
 numpy_net.py is the same network for the CPU.
@@ -24,7 +26,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from avatar.motion.diffusion.layout import LAYER_INPUTS, MAX_PAST, PACE_GAIN, POSITIONS, SLOW_D
+from avatar.motion.diffusion.layout import AHEAD, LAYER_INPUTS, MAX_PAST, PACE_GAIN, POSITIONS, SLOW_D
 from avatar.motion.space import DIM
 
 
@@ -98,6 +100,9 @@ class MotionNet(nn.Module):
         self.head = nn.Linear(w, DIM)
         self.slow: Tensor
         self.register_buffer("slow", torch.tensor(SLOW_D.tolist(), dtype=torch.float32), persistent=False)
+        self.reach_ND: Tensor
+        """Set before use: `norm.reach` of the weights."""
+        self.register_buffer("reach_ND", torch.ones(AHEAD, DIM), persistent=False)
         for block in self.blocks:
             assert isinstance(block, Block)
             with torch.no_grad():  # every block begins as a small step
@@ -115,8 +120,10 @@ class MotionNet(nn.Module):
         None: all.
         """
         tokens = input_BTI.shape[1]
-        pace_BTD, last_BD = self._continue(input_BTI[..., :DIM], past, mask_BT)
-        x = self.mix(torch.relu(self.token(torch.cat([input_BTI, pace_BTD], dim=2))))
+        last_BD, pace_BPD = self._continue(input_BTI[:, :past, :DIM], mask_BT)
+        reach_BND = self.reach(past, tokens - past, mask_BT)
+        gone_BND = (input_BTI[:, past:, :DIM] - last_BD[:, None]) / reach_BND * self.slow
+        x = self.mix(torch.relu(self.token(torch.cat([input_BTI, torch.cat([pace_BPD, gone_BND], 1)], dim=2))))
         x = x + self.position[MAX_PAST - past : MAX_PAST - past + tokens]
         time_BW = self.time2(nn.functional.silu(self.time1(time_features(t_B))))
         modulation_B6W = self.modulate(nn.functional.silu(time_BW)).view(len(t_B), 6, -1)
@@ -125,23 +132,37 @@ class MotionNet(nn.Module):
             x = block(x, modulation_B6W, mask)
         shift_BW, scale_BW = (time_BW[:, None] + self.final_table).unbind(1)
         x = nn.functional.layer_norm(x[:, past:], x.shape[2:]) * (1.0 + scale_BW[:, None]) + shift_BW[:, None]
-        out_BND: Tensor = self.head(x) + (last_BD * self.slow)[:, None]
+        out_BND: Tensor = last_BD[:, None] + reach_BND * self.head(x)
         return out_BND
 
-    @staticmethod
-    def _continue(motion_BTD: Tensor, past: int, mask_BT: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What a motion goes on from: its change at each past token, and where it was last (zeros without a past)."""
-        pace = torch.zeros_like(motion_BTD)
+    def start(self, noise_BND: Tensor, past_BPD: Tensor, mask_BT: Tensor | None = None) -> Tensor:
+        """Where the flow begins, [B, N, 52]: standard normal noise, laid around the last past frame."""
+        last_BD, _ = self._continue(past_BPD, mask_BT)
+        return last_BD[:, None] + self.reach(past_BPD.shape[1], noise_BND.shape[1], mask_BT) * noise_BND
+
+    def reach(self, past: int, ahead: int, mask_BT: Tensor | None = None) -> Tensor:
+        """How far channels go in 1, 2, .. `ahead` frames from the last past one, [B or 1, N, 52]; ones for lips, and
+        for all in windows that have no past."""
+        reach_1ND = self.reach_ND[None, :ahead]
         if past == 0:
-            return pace, pace[:, 0]
-        before = motion_BTD[:, :past]
+            return torch.ones_like(reach_1ND)
         if mask_BT is None:
-            pace[:, 1:past] = PACE_GAIN * (before[:, 1:] - before[:, :-1])
-            return pace, before[:, -1]
-        there = mask_BT[:, :past, None].to(before.dtype)
-        before = torch.where(mask_BT[:, :past, None], before, torch.zeros_like(before))
-        pace[:, 1:past] = PACE_GAIN * (before[:, 1:] - before[:, :-1]) * there[:, 1:] * there[:, :-1]
-        return pace, before[:, -1]
+            return reach_1ND
+        return torch.where(mask_BT[:, past - 1, None, None], reach_1ND, torch.ones_like(reach_1ND))
+
+    def _continue(self, past_BPD: Tensor, mask_BT: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Where slow channels were last, [B, 52] (zeros for lips, and without a past), and the past's changes."""
+        past = past_BPD.shape[1]
+        pace = torch.zeros_like(past_BPD)
+        if past == 0:
+            return past_BPD.new_zeros(len(past_BPD), DIM), pace
+        if mask_BT is None:
+            pace[:, 1:] = PACE_GAIN * (past_BPD[:, 1:] - past_BPD[:, :-1])
+            return past_BPD[:, -1] * self.slow, pace
+        there = mask_BT[:, :past, None].to(past_BPD.dtype)
+        before = torch.where(mask_BT[:, :past, None], past_BPD, torch.zeros_like(past_BPD))
+        pace[:, 1:] = PACE_GAIN * (before[:, 1:] - before[:, :-1]) * there[:, 1:] * there[:, :-1]
+        return before[:, -1] * self.slow, pace
 
 
 def parameters_of(net: nn.Module) -> int:

@@ -55,6 +55,7 @@ class NumpyNet:
         w = weights.tensors
         self._mean_D, self._scale_D = weights.mean_D, weights.scale_D
         self._audio_mean_A, self._audio_scale_A = w["norm.audio_mean"], w["norm.audio_scale"]
+        self._reach_ND = w["norm.reach"]
         self._heads = weights.heads
         self._token = np.ascontiguousarray(w["token.weight"].T), w["token.bias"]
         self._mix = np.ascontiguousarray(w["mix.weight"].T), w["mix.bias"]
@@ -93,15 +94,20 @@ class NumpyNet:
         audio_TA = (audio_TA - self._audio_mean_A) / self._audio_scale_A
         fixed_TI = np.concatenate([audio_TA, control_TC * CONTROL_GAIN, ear_TU, role_TR], axis=1)
         motion_TD = np.concatenate([(past_PD - self._mean_D) / self._scale_D, noise_ND]).astype(np.float32)
+        last_D = np.where(SLOW_D, motion_TD[past - 1], np.float32(0.0)) if past else np.zeros(DIM, np.float32)
+        reach_ND = self._reach_ND[:count] if past else np.ones((count, DIM), np.float32)
+        motion_TD[past:] = last_D + reach_ND * noise_ND
         # The conditions' part of the first layer is the same in every step.
         weight_IW, bias_W = self._token
         fixed_TW = fixed_TI @ weight_IW[DIM:TOKEN_INPUTS] + bias_W
         if past > 1:
             fixed_TW[1:past] += PACE_GAIN * np.diff(motion_TD[:past], axis=0) @ weight_IW[TOKEN_INPUTS:]
-        last_D = np.where(SLOW_D, motion_TD[past - 1], np.float32(0.0)) if past else np.zeros(DIM, np.float32)
         position_TW = self._position[MAX_PAST - past : MAX_PAST + count]
         for step, modulation in enumerate(self._modulations):
-            clean_ND = self._predict(motion_TD, fixed_TW, position_TW, past, modulation) + last_D
+            gone_ND = (motion_TD[past:] - last_D) / reach_ND * SLOW_D
+            given_TW = fixed_TW.copy()
+            given_TW[past:] += gone_ND @ weight_IW[TOKEN_INPUTS:]
+            clean_ND = last_D + reach_ND * self._predict(motion_TD, given_TW, position_TW, past, modulation)
             left = self.steps - step  # Euler: x += (x1 - x) / (1 - t) / steps
             motion_TD[past:] += (clean_ND - motion_TD[past:]) / left
         out_ND: Floats = motion_TD[past:] * self._scale_D + self._mean_D

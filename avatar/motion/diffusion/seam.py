@@ -16,7 +16,7 @@ from avatar.motion import space
 from avatar.motion.articulation import SPEECH_CHANNELS
 from avatar.motion.controls import Asked
 from avatar.motion.diffusion.layout import NOISE_TAPS, smooth_noise
-from avatar.motion.emotion import offset_D
+from avatar.motion.emotion import activity, dynamics, offset_D
 
 Floats = NDArray[np.float32]
 
@@ -72,32 +72,36 @@ def cross_fade(new_ND: Floats, draft_ND: Floats, same_N: NDArray[np.bool_]) -> F
     return out_ND
 
 
-_HEAD_TAPS: Final = np.array([1.0, 4.0, 6.0, 4.0, 1.0], np.float32) / 16.0
+_HEAD_TAPS: Final = np.array([1.0, 6.0, 1.0], np.float32) / 8.0
+"""Halves what changes its direction with every frame; then a head's jerk is that of a filmed one."""
 
 
-def steady_head(window_ND: Floats, shown_PD: Floats) -> None:
-    """Take the tremor of a frame or two out of the head, in place (binomial, 5 frames: half is left at 4.6 Hz).
+def steady_head(window_ND: Floats, shown_D: Floats) -> None:
+    """Take tremor, which comes from the seams, out of the head, in place.
 
-    shown_PD: frames shown before, at least one; what lies before them or beyond the window repeats.
+    shown_D: the frame shown before; beyond the window its last frame repeats.
     """
-    left_2D = shown_PD[np.maximum(np.arange(len(shown_PD) - 2, len(shown_PD)), 0), space.HEAD]
-    right_2D = np.repeat(window_ND[-1:, space.HEAD], 2, axis=0)
-    joined_ND = np.concatenate([left_2D, window_ND[:, space.HEAD], right_2D])
+    joined_ND = np.concatenate([shown_D[None, space.HEAD], window_ND[:, space.HEAD], window_ND[-1:, space.HEAD]])
     views_NKW = np.lib.stride_tricks.sliding_window_view(joined_ND, len(_HEAD_TAPS), axis=0)
     window_ND[:, space.HEAD] = views_NKW @ _HEAD_TAPS
+
+
+HEAD_PULL, BROW_PULL = 0.015, 0.02
+"""Share of its way home that head or brows are taken every frame. The network brings back what has strayed; this keeps
+its slow drift to the size of a filmed one."""
 
 
 def _homing() -> Floats:
     rate_D = np.zeros(space.DIM, np.float32)
     for i, name in enumerate(space.NAMES):
         if name.startswith(("brow", "eyeSquint", "eyeWide", "nose")):
-            rate_D[i] = 0.06
-    rate_D[space.HEAD] = 0.12
+            rate_D[i] = BROW_PULL
+    rate_D[space.HEAD] = HEAD_PULL
     return rate_D
 
 
 HOMING_D: Final = _homing()
-"""Share of its way home that a channel is taken every frame: a face that goes on from where it is would wander off."""
+"""The share of each channel, float32 [52]."""
 
 
 def face_at_rest(asked: Asked) -> Floats:
@@ -116,3 +120,20 @@ def draw_home(window_ND: Floats, home_D: Floats) -> None:
     """Take a window's frames towards home, in place: the first by one frame's share, the next by two frames' ..."""
     share_ND = 1.0 - (1.0 - HOMING_D) ** (np.arange(len(window_ND), dtype=np.float32)[:, None] + 1.0)
     window_ND += share_ND * (home_D - window_ND)
+
+
+HEAD_SPREAD, BROW_SPREAD = 1.1, 1.0
+"""Spread of the noise of head and brows at the usual liveliness."""
+_BROWS: Final = [i for i, name in enumerate(space.NAMES) if name.startswith("brow")]
+
+
+def spread(asked: Asked) -> Floats:
+    """What a window's noise is multiplied by, float32 [52]: liveliness and emotions set how far head and brows go.
+
+    The network was shown liveliness, but learned to heed it only in the face; one step is all but linear in its noise.
+    """
+    manner, lively = dynamics(asked.emotion_weights()), activity(asked.liveliness)
+    out_D = np.ones(space.DIM, np.float32)
+    out_D[space.HEAD] = HEAD_SPREAD * lively * manner.head
+    out_D[_BROWS] = BROW_SPREAD * lively * manner.brows
+    return out_D

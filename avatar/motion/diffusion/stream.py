@@ -27,9 +27,8 @@ from avatar.motion.controls import CONTROL_INDEX, CONTROLS, Asked
 from avatar.motion.diffusion.features import SpeechFeatures, silent_row
 from avatar.motion.diffusion.guard import Guard, lids_at_rest
 from avatar.motion.diffusion.layout import AUDIO_COLUMNS, BLOCK, EAR, HEARD_LOOK, LOOK
-from avatar.motion.diffusion.life import Life
 from avatar.motion.diffusion.plan import Decider, SpeechQueue, Token, Window, plan_window
-from avatar.motion.diffusion.seam import FrameNoise, cross_fade, draw_home, face_at_rest, steady_head
+from avatar.motion.diffusion.seam import FrameNoise, cross_fade, draw_home, face_at_rest, spread, steady_head
 from avatar.motion.ear import Ear
 from avatar.motion.events import Events
 from avatar.motion.state import State
@@ -37,6 +36,7 @@ from avatar.motion.stream import CLOSE_FRAMES, check_speech
 
 Floats = NDArray[np.float32]
 _GAZE: Final = [CONTROL_INDEX["gazeAzimuth"], CONTROL_INDEX["gazeElevation"]]
+_PITCH: Final = space.INDEX["headPitch"]
 _LEVEL: Final = AUDIO_COLUMNS["level"].start
 _CLOSURE: Final = AUDIO_COLUMNS["artic"].start + ARTICULATORS.index("closure")
 WARM_UP_FRAMES: Final = 25
@@ -82,17 +82,17 @@ class DiffusionMotion:
     ) -> None:  # fmt: skip
         if block < 1:
             raise ValueError(f"a block of {block} frames: use 1 or more.")
-        noise_seed, life_seed, *event_seeds = np.random.SeedSequence(seed).spawn(5)
+        noise_seed, *event_seeds = np.random.SeedSequence(seed).spawn(4)
         self._net = net
         self._features = features if features is not None else SpeechFeatures()
         self._block = block
         self._noise = FrameNoise(int(noise_seed.generate_state(1)[0]))
         self._decider = Decider(Events(*(np.random.default_rng(s) for s in event_seeds)), self._level)
         self._queue = SpeechQueue(block, LOOK)
-        self._life = Life(np.random.default_rng(life_seed))
         self._ear = Ear()
         self._asked = Asked()
         self._home_D, self._rest_lid = face_at_rest(self._asked), lids_at_rest(self._asked)
+        self._spread_D = spread(self._asked)
         self._guard = Guard()
         self._frame = 0  # next display frame
         self._past: deque[_Shown] = deque(maxlen=max(1, net.past))
@@ -119,7 +119,7 @@ class DiffusionMotion:
         """Ask for gaze, distance, emotions, liveliness and a resting style, from the next frame on."""
         self._asked = asked
         self._home_D, self._rest_lid = face_at_rest(asked), lids_at_rest(asked)
-        self._life.set_controls(asked)
+        self._spread_D = spread(asked)
         self._decider.set_controls(asked)
 
     def hear(self, pcm_S: NDArray[np.int16]) -> None:
@@ -134,7 +134,6 @@ class DiffusionMotion:
             return
         self._queue.push(len(pcm_S))
         self._features.push(pcm_S, phones)
-        self._life.push(pcm_S)
 
     def end_segment(self) -> None:
         """This reply's speech is complete; without any speech since the last end this does nothing."""
@@ -144,7 +143,6 @@ class DiffusionMotion:
         if padding:
             self._queue.push(padding)
             self._features.push(np.zeros(padding, np.int16), [])
-            self._life.push(np.zeros(padding, np.int16))
         self._features.end_segment()
         self._queue.end()
 
@@ -152,7 +150,6 @@ class DiffusionMotion:
         """Forget all speech; the mouth closes within CLOSE_FRAMES without a jump in position or velocity."""
         self._queue.clear()
         self._features.reset()
-        self._life.clear()
 
     def ready_frames(self) -> int:
         """Speech frames that `next_motion` can give now: whole blocks, or all once the segment has ended."""
@@ -195,7 +192,9 @@ class DiffusionMotion:
         if token.speech is not None:
             self._queue.advance()
             self._features.forget(self._queue.cursor)
-        return space.clamp(shown_D + self._life.frame(token.speech, token.moment.nod_deg))[0]
+        nodding_D = shown_D.copy()  # the past that the network sees is its own
+        nodding_D[_PITCH] -= np.radians(token.moment.nod_deg)
+        return space.clamp(nodding_D)[0]
 
     def _warm_up(self) -> None:
         """Idle for a second that nobody sees, once; what is decided for the first frame is not touched."""
@@ -246,7 +245,7 @@ class DiffusionMotion:
             same_N = [(a.speech is None) == (b.speech is None) for a, b in zip(window.tokens, drafted, strict=False)]
             window.motion_ND = cross_fade(window.motion_ND, draft_ND, np.array(same_N, bool))
         if self._past:
-            steady_head(window.motion_ND, np.stack([p.motion_D for p in list(self._past)[-2:]]))
+            steady_head(window.motion_ND, self._past[-1].motion_D)
         self._window = window
 
     def _made(self, window: Window) -> Window:
@@ -261,7 +260,7 @@ class DiffusionMotion:
             np.concatenate([*(p.audio_A[None] for p in past), audio_NA]),
             np.concatenate([*(p.control_C[None] for p in past), control_NC]),
             np.concatenate([*(p.ear_U[None] for p in past), np.repeat(ear_U[None], count, 0)]),
-            self._noise.rows(window.first, window.first + count),
+            self._noise.rows(window.first, window.first + count) * self._spread_D,
         )
         assert motion_ND.shape == (count, space.DIM)
         window.motion_ND = np.nan_to_num(motion_ND, nan=np.nan, posinf=np.nan, neginf=np.nan)

@@ -2,6 +2,7 @@
 
 Tensors carry the names of net.py's state_dict (float16 in the file), and besides
     norm.mean, norm.scale       float32 [52]: motion = normalised * scale + mean
+    norm.reach                  float32 [AHEAD, 52]: how far slow channels go in 1, 2, .. frames; 1 for lips
     norm.audio_mean, norm.audio_scale   float32 [AUDIO]: the network sees (audio - mean) / scale
 Metadata: size (a key of SIZES, or width/layers/heads), steps (flow steps the weights are meant for), guided ('yes' when
 guidance is folded in), parameters, trained (a sentence for the record).
@@ -23,11 +24,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from avatar.motion.diffusion.layout import AUDIO, LAYER_INPUTS
+from avatar.motion.diffusion.layout import AHEAD, AUDIO, LAYER_INPUTS
 from avatar.motion.space import DIM
 
 Floats = NDArray[np.float32]
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ def load_weights(path: Path) -> MotionWeights:
     try:
         sizes = json.loads(meta["motion"])
         fits = sizes["format"] == FORMAT and tensors["token.weight"].shape == (sizes["width"], LAYER_INPUTS)
+        fits = fits and tensors["norm.reach"].shape == (AHEAD, DIM)
         fits = fits and tensors["norm.mean"].shape == (DIM,) and tensors["norm.audio_mean"].shape == (AUDIO,)
     except (KeyError, TypeError, ValueError):
         fits = False
