@@ -122,7 +122,7 @@ def draw_home(window_ND: Floats, home_D: Floats) -> None:
     window_ND += share_ND * (home_D - window_ND)
 
 
-HEAD_SPREAD, BROW_SPREAD = 1.1, 1.0
+HEAD_SPREAD, BROW_SPREAD = 1.05, 1.0
 """Spread of the noise of head and brows at the usual liveliness."""
 _BROWS: Final = [i for i, name in enumerate(space.NAMES) if name.startswith("brow")]
 
