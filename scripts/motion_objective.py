@@ -216,8 +216,8 @@ def distillation_loss(
     student: nn.Module, teacher: MotionNet, batcher: Batcher, w: Windows, generator: torch.Generator, *, steps: int,
     guidance: float,
 ) -> dict[str, Tensor]:  # fmt: skip
-    """The student's one step against where the teacher's many guided steps lead from the same noise, and from the
-    middle of the way (so that two steps work as well).
+    """The student's one step against where the teacher's many steps (guided where guidance > 0) lead from the same
+    noise, and from the middle of the way (so that two steps work as well).
 
     So for head, gaze, brows and lids, which the sound leaves open. What the lips do is all but given by it: there the
     student goes on learning from the recordings, for a sample's lips are a little further from the truth than the mean

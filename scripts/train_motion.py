@@ -2,7 +2,7 @@
 
     python -m scripts.train_motion --data /tmp/motion/packed --out /tmp/motion/small --size small --minutes 60
     python -m scripts.train_motion --data ... --out ... --size base --device cuda --resume --minutes 9 --total 90
-    python -m scripts.train_motion --data ... --out ... --distil --minutes 15   # one or two steps, guided
+    python -m scripts.train_motion --data ... --out ... --distil --minutes 15   # one or two steps
     python -m scripts.train_motion --out ... --export avatar/motion/data/motion_small.safetensors
 
 OUT/flow.pt and OUT/distilled.pt are the checkpoints, OUT/log.csv and (with tensorboard installed) OUT/events the log,
@@ -175,6 +175,7 @@ def train(a: argparse.Namespace) -> None:
             sums, count = {}, 0
             state = {"net": net.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
             state |= {"step": step, "spent": spent, "size": a.size, "predict": a.predict}
+            state["guided"] = a.distil and a.guidance > 0.0
             state["norms"] = {name: torch.from_numpy(value) for name, value in norms.items()}
             torch.save(state, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").rename(checkpoint)
@@ -189,11 +190,12 @@ def export(a: argparse.Namespace) -> None:
     if saved.get("predict", "motion") != "motion":
         raise SystemExit(f"{path} predicts velocity: it is for comparison and cannot be exported.")
     distilled = path.stem == "distilled"
+    guided = "yes" if saved.get("guided") else "no"
     tensors = {name: tensor.numpy() for name, tensor in (saved["average"] | saved["norms"]).items()}
     del tensors["norm.pace"]  # only training needs it
     save_weights(
         a.export, tensors, width=config.width, layers=config.layers, heads=config.heads, steps=1 if distilled else 4,
-        meta={"size": saved["size"], "guided": "yes" if distilled else "no", "trained": f"{saved['step']} steps"},
+        meta={"size": saved["size"], "guided": guided, "trained": f"{saved['step']} steps"},
     )  # fmt: skip
     print(f"{a.export}: {a.export.stat().st_size / 1e6:.2f} MB from {path}")
 
@@ -231,9 +233,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--max-steps", type=int, help="end this slice after so many steps")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--distil", action="store_true", help="teach a copy to do it in one step")
-    parser.add_argument("--teacher-steps", type=int, default=4)
+    parser.add_argument("--teacher-steps", type=int, default=5)
     parser.add_argument(
-        "--guidance", type=float, default=0.3, help="how far what follows from the sound is exaggerated when distilling"
+        "--guidance", type=float, default=0.0, help="how far what follows from the sound is exaggerated when distilling"
     )
     parser.add_argument("--tokens", type=int, default=1300, help="tokens per step")
     parser.add_argument("--rate", type=float, default=6e-4)

@@ -7,18 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from avatar.audio.phones import TimedPhone
 from avatar.clock import FRAME_SAMPLES
 from avatar.motion import space
 from avatar.motion.controls import CONTROL_INDEX, CONTROLS
-from avatar.motion.diffusion.layout import AUDIO_COLUMNS, BLOCK, LOOK
+from avatar.motion.diffusion.layout import AHEAD, AUDIO_COLUMNS, BLOCK, LOOK, SLOW_D
 from avatar.motion.diffusion.numpy_net import NumpyNet
 from avatar.motion.diffusion.weights import load_weights
 from scripts import motion_dataset, train_motion
 from scripts.audio_augment import augment
 from scripts.motion_clips import MotionClip, SpeechSegment, load_clip
 from scripts.motion_dataset import MIRROR_D, MIRROR_SIGN_D, MotionData
+from scripts.motion_objective import stray
 from tests.test_motion_viseme_net import sound
 
 FRAMES = 90
@@ -29,6 +31,7 @@ def clip(name: str, *, held_out: bool = False, source: str = "teacher") -> Motio
     motion_TD = np.zeros((FRAMES, space.DIM), np.float32)
     motion_TD[:, space.INDEX["jawOpen"]] = 0.15 + 0.15 * np.sin(np.arange(FRAMES) / 2.0)
     motion_TD[:, space.INDEX["jawLeft"]] = 0.2
+    motion_TD[:, space.INDEX["headYaw"]] = 0.1 * np.sin(np.arange(FRAMES) / 25.0)
     motion_TD[:, space.INDEX["gazeAzimuth"]] = 0.1
     controls_TC = np.zeros((FRAMES, CONTROLS), np.float32)
     controls_TC[:, CONTROL_INDEX["gazeAzimuth"]] = 0.1
@@ -107,7 +110,7 @@ def test_training_learns_resumes_distils_and_exports(packed: Path, tmp_path: Pat
     with pytest.raises(SystemExit, match="--resume"):
         run(packed, out, "--max-steps", "1")
     run(packed, out, "--max-steps", "40", "--rate", "2e-3", "--resume")
-    run(packed, out, "--max-steps", "5", "--distil")
+    run(packed, out, "--max-steps", "5", "--distil", "--guidance", "0.3")
     with (out / "log.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["name"] == "held_loss"]
     flow = [float(row["value"]) for row in rows if row["stage"] == "flow"]
@@ -131,3 +134,25 @@ def test_distilling_needs_a_teacher(packed: Path, tmp_path: Path) -> None:
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="motion_dataset"):
         MotionData(tmp_path, "train")
+
+
+def test_a_strayed_head_comes_home_and_nothing_else_moves() -> None:
+    past, batch = 10, 200
+    still = torch.zeros(batch, past + 40, space.DIM)
+    moved_BT = stray(still, past, torch.Generator().manual_seed(1))
+    assert not moved_BT[..., [i for i in range(space.DIM) if i not in range(space.DIM)[space.HEAD]]].any()
+    far_BT = moved_BT[..., space.INDEX["headYaw"]].abs()
+    astray = far_BT[:, past - 1] > 0.0
+    assert 0.3 < float(astray.float().mean()) < 0.7
+    assert (torch.diff(far_BT, dim=1) <= 1e-6).all(), "never farther than at first"
+    assert (far_BT[:, -1] <= 0.2 * far_BT[:, 0] + 1e-6).all()
+    step_BT = torch.diff(moved_BT[astray][..., space.INDEX["headYaw"]], dim=1)
+    assert (torch.diff(step_BT, dim=1).abs() <= 0.01 * far_BT[astray][:, :1] + 1e-6).all(), "it sets out gently"
+    assert not stray(still, 0, torch.Generator()).any(), "without a past nothing has strayed"
+
+
+def test_reach_is_how_far_slow_channels_go(packed: Path) -> None:
+    reach_ND = MotionData(packed, "train").statistics(np.random.default_rng(0), batch=200)["norm.reach"]
+    assert reach_ND.shape == (AHEAD, space.DIM) and (reach_ND[:, ~SLOW_D] == 1.0).all()
+    yaw_N = reach_ND[:, space.INDEX["headYaw"]]
+    assert yaw_N[0] < yaw_N[4] < yaw_N[20]
