@@ -94,6 +94,7 @@ def render_clip(
             motion_part.replace(arkit)
         part.replace(out_path)
     finally:
+        source.close()
         if motion is not None:
             close_motion(motion)
         part.unlink(missing_ok=True)

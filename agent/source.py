@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +42,8 @@ class Source:
     total_samples: int | None
     cues: list[Cue] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    close: Callable[[], None] = lambda: None
+    """Lets go of the voice, for who leaves chunks untaken."""
 
 
 def silence() -> Source:
@@ -69,11 +71,12 @@ def from_text(settings: Settings, text: str) -> Source:
     voice = choose_voice(settings.speech)
     cues: list[Cue] = []
     source = Source(iter(()), None, cues)
-    source.chunks = _spoken(voice, text, cues)
+    source.chunks = spoken = _spoken(voice, text, cues)
+    source.close = spoken.close
     return source
 
 
-def _spoken(voice: Voice, text: str, cues: list[Cue]) -> Iterator[Chunk]:
+def _spoken(voice: Voice, text: str, cues: list[Cue]) -> Generator[Chunk]:
     """Synthesise sentence by sentence, on demand, from synchronous code."""
     from agent.speech.tagged import TagPlacer, split_tagged
 

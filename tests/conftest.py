@@ -9,8 +9,8 @@ import pytest
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in production, see agent/__init__.py
 
-MAY_SKIP = ("coqui",)
-"""Parts of reasons that are fine: optional extras."""
+MAY_SKIP = ("coqui", "gpu")
+"""Parts of reasons (in small letters) that are fine: optional extras, and a card that few machines have."""
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
