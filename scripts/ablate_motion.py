@@ -38,10 +38,9 @@ _JAW, _CLOSE = space.INDEX["jawOpen"], space.INDEX["mouthClose"]
 def measure(out: Path, data: Path) -> dict[str, dict[str, float]]:
     """Per held-out source: loss, correlation of the opening by ear, share of sealed frames shown sealed."""
     saved = torch.load(out / "flow.pt", weights_only=True)
-    net = (VelocityNet if saved["predict"] == "velocity" else MotionNet)(SIZES[saved["size"]])
-    net.load_state_dict(saved["average"])
     batcher = Batcher({name: value.numpy() for name, value in saved["norms"].items()}, "cpu")
-    net.reach_ND.copy_(batcher.reach_ND)
+    net = (VelocityNet if saved["predict"] == "velocity" else MotionNet)(SIZES[saved["size"]], batcher.reach_ND)
+    net.load_state_dict(saved["average"])
     sources = sorted(set(MotionData(data, "held").sources))
     table: dict[str, dict[str, float]] = {}
     for source in sources:

@@ -109,7 +109,7 @@ def train(a: argparse.Namespace) -> None:
     batcher = Batcher(norms, a.device)
     torch.manual_seed(a.seed)
     kind = VelocityNet if a.predict == "velocity" else MotionNet
-    net, average = kind(config).to(a.device), kind(config).to(a.device)
+    net, average = (kind(config, batcher.reach_ND).to(a.device) for _ in range(2))
     first = saved or (flow if a.distil else None)
     if first:
         net.load_state_dict(first["net" if saved else "average"])
@@ -119,11 +119,8 @@ def train(a: argparse.Namespace) -> None:
     teacher = None
     if a.distil:
         assert flow is not None
-        teacher = MotionNet(config).to(a.device)
+        teacher = MotionNet(config, batcher.reach_ND).to(a.device)
         teacher.load_state_dict(flow["average"])
-    for one in (net, average, teacher):
-        if one is not None:
-            one.reach_ND.copy_(batcher.reach_ND)
     optimiser = torch.optim.AdamW(net.parameters(), lr=a.rate, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
     step, spent = 0, 0.0
     if saved:

@@ -50,13 +50,12 @@ def torch_sample(
     weights: MotionWeights, past_PD: np.ndarray, conditions: np.ndarray, noise_ND: np.ndarray, steps: int
 ) -> np.ndarray:
     """The same Euler steps, written from the definition: x += v dt, v = (clean - x) / (1 - t)."""
-    net = MotionNet(SIZES["tiny"])
+    net = MotionNet(SIZES["tiny"], torch.from_numpy(weights.tensors["norm.reach"]))
     net.load_state_dict({n: torch.from_numpy(t) for n, t in weights.tensors.items() if not n.startswith("norm.")})
     past = len(past_PD)
     given = torch.from_numpy((past_PD - weights.mean_D) / weights.scale_D)
     x = torch.from_numpy(noise_ND)
     if past:  # noise of the slow channels is laid around where they are
-        net.reach_ND.copy_(torch.from_numpy(weights.tensors["norm.reach"]))
         slow = torch.from_numpy(SLOW_D)
         x = torch.where(slow, given[-1] + net.reach_ND[: len(x)] * x, x)
     for i in range(steps):

@@ -52,10 +52,8 @@ class _Stroke:
 class Prosody:
     """Speech-linked head and brow motion, one frame at a time, deterministic in (seed, audio)."""
 
-    def __init__(self, rng: np.random.Generator, lead: int = LEAD_FRAMES) -> None:
-        """lead: how many frames ahead accents are looked for; a frame needs lead + 1 frames of sound from its start."""
+    def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
-        self._lead = lead
         self._posture = Spring(4, settle_s=1.1)
         self._beat = Spring(1, settle_s=0.35)
         self.reset()
@@ -84,7 +82,7 @@ class Prosody:
     def frame(self, index: int) -> tuple[Floats, bool]:
         """Motion [52] to add in frame `index` of the speech timeline, and whether a phrase has just ended."""
         energy_T = self._energy(index)
-        now_db = float(energy_T[-1 - self._lead])
+        now_db = float(energy_T[-1 - LEAD_FRAMES])
         boundary = self._phrase(now_db)
         self._accent(index, energy_T)
 
@@ -111,8 +109,8 @@ class Prosody:
         self._pitch.forget(index - 2 * FPS)
 
     def _energy(self, index: int) -> NDArray[np.float32]:
-        """Relative loudness in dB of the frames [index - 6, index + lead]."""
-        first, last = (index - 6) * BINS_PER_FRAME, (index + self._lead + 1) * BINS_PER_FRAME
+        """Relative loudness in dB of the frames [index - 6, index + LEAD_FRAMES]."""
+        first, last = (index - 6) * BINS_PER_FRAME, (index + LEAD_FRAMES + 1) * BINS_PER_FRAME
         bins_TB = self.loudness.relative(first, last).reshape(-1, BINS_PER_FRAME)
         energy_T: Floats = np.maximum(bins_TB.mean(1), -40.0)
         return energy_T
@@ -133,8 +131,8 @@ class Prosody:
         return False
 
     def _accent(self, index: int, energy_T: NDArray[np.float32]) -> None:
-        """Look for an accented syllable lead - 1 frames ahead and schedule a stroke that peaks there."""
-        ahead = index + self._lead - 1
+        """Look for an accented syllable LEAD_FRAMES - 1 ahead and schedule a stroke that peaks there."""
+        ahead = index + LEAD_FRAMES - 1
         recent_T = self._pitch.window(ahead - FPS, ahead + 2)[:, 0]
         voiced_T = recent_T[recent_T > 0]
         if len(voiced_T) < 4:

@@ -85,10 +85,10 @@ class MotionBatch:
         self.predicted: Final = new + LOOK
         """Most frames a window predicts, look-ahead included."""
         with self.device:
-            net = MotionNet(MotionConfig(weights.width, weights.layers, weights.heads))
+            config = MotionConfig(weights.width, weights.layers, weights.heads)
+            net = MotionNet(config, self._constant(weights.tensors["norm.reach"]))
         state = {name: torch.from_numpy(np.array(w)) for name, w in weights.tensors.items() if name[:5] != "norm."}
         net.load_state_dict(state)
-        net.reach_ND.copy_(self._constant(weights.tensors["norm.reach"]))
         self.net: Final = net.eval().requires_grad_(False)
         self._mean_D, self._scale_D = self._constant(weights.mean_D), self._constant(weights.scale_D)
         self._audio_mean_A = self._constant(weights.tensors["norm.audio_mean"])

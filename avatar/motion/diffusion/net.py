@@ -85,7 +85,8 @@ class Block(nn.Module):
 class MotionNet(nn.Module):
     """Clean motion of the tokens to predict, from their noisy motion, the past and the conditions."""
 
-    def __init__(self, config: MotionConfig) -> None:
+    def __init__(self, config: MotionConfig, reach_ND: Tensor | None = None) -> None:
+        """reach_ND: `norm.reach` of the weights, [AHEAD, 52]; None: ones."""
         super().__init__()
         w = config.width
         self.config = config
@@ -101,8 +102,7 @@ class MotionNet(nn.Module):
         self.slow: Tensor
         self.register_buffer("slow", torch.tensor(SLOW_D.tolist(), dtype=torch.float32), persistent=False)
         self.reach_ND: Tensor
-        """Set before use: `norm.reach` of the weights."""
-        self.register_buffer("reach_ND", torch.ones(AHEAD, DIM), persistent=False)
+        self.register_buffer("reach_ND", torch.ones(AHEAD, DIM) if reach_ND is None else reach_ND, persistent=False)
         for block in self.blocks:
             assert isinstance(block, Block)
             with torch.no_grad():  # every block begins as a small step
